@@ -1,0 +1,46 @@
+// Package clock is the only place that reads a clock.
+//
+// Two clocks matter to a lock service, and mixing them up loses locks:
+//
+//   - The running clock ([Now]) measures how long something has lasted. It never jumps, and it goes on
+//     while the machine is suspended, so a holder that slept through its lease knows that it did. Every
+//     ttl, validity end and quarantine is measured on it.
+//   - The wall clock ([Wall]) says what time people would call it. It may jump in both directions at any
+//     moment. It is used only where a number must mean something to another machine or to a file:
+//     EXPIREAT, TIME, a proposal for a fencing token.
+//
+// Both follow the fake time of testing/synctest when they are read inside a bubble.
+package clock
+
+import "time"
+
+// An Instant is a reading of the running clock. It means nothing outside this process.
+// The zero Instant is before every reading.
+type Instant int64
+
+// Add returns the instant d later.
+func (t Instant) Add(d time.Duration) Instant { return t + Instant(d) }
+
+// Sub returns how long t is after u; negative if t is before u.
+func (t Instant) Sub(u Instant) time.Duration { return time.Duration(t - u) }
+
+// Before reports whether t is strictly before u.
+func (t Instant) Before(u Instant) bool { return t < u }
+
+// start is what readings count from. An hour is added so that no reading is zero or close to it.
+// Readings inside a synctest bubble count from the bubble's own time; they are compared only with each other.
+var start = time.Now().Add(-time.Hour)
+
+// Now reads the running clock. It is safe for concurrent use.
+func Now() Instant {
+	return Instant(time.Since(start) + suspended())
+}
+
+// Since returns the time that has run since t.
+func Since(t Instant) time.Duration { return Now().Sub(t) }
+
+// Until returns the time that will run until t; negative once t has passed.
+func Until(t Instant) time.Duration { return t.Sub(Now()) }
+
+// Wall reads the wall clock.
+func Wall() time.Time { return time.Now() }

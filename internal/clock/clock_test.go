@@ -1,0 +1,48 @@
+package clock
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// Ensure that the running clock never goes back, whichever goroutine reads it.
+func TestNow_Monotone(t *testing.T) {
+	last := Now()
+	for range 100_000 {
+		now := Now()
+		if now.Before(last) {
+			t.Fatalf("running clock went back by %v", last.Sub(now))
+		}
+		last = now
+	}
+}
+
+// Ensure that a bubble's fake time moves both clocks and nothing else does.
+func TestClocks_Synctest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		running, wall := Now(), Wall()
+		time.Sleep(8 * time.Hour)
+		assert.InDelta(t, 8*time.Hour, Since(running), float64(jitter))
+		assert.Equal(t, 8*time.Hour, Wall().Sub(wall))
+		assert.InDelta(t, -8*time.Hour, Until(running), float64(jitter))
+	})
+}
+
+// Ensure that a suspend counts as time that has run. The test moves the baseline, which is what the
+// kernel's clocks do to each other in a suspend.
+func TestNow_CountsSuspend(t *testing.T) {
+	before := Now()
+	atStart -= time.Hour
+	t.Cleanup(func() { asleep.Store(0); atStart += time.Hour })
+	assert.GreaterOrEqual(t, Since(before), time.Hour)
+	assert.Less(t, Since(before), time.Hour+time.Minute)
+}
+
+func BenchmarkNow(b *testing.B) {
+	for b.Loop() {
+		Now()
+	}
+}

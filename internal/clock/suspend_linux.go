@@ -1,0 +1,58 @@
+package clock
+
+import (
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Go's monotonic reading is CLOCK_MONOTONIC, which stands still while the machine is suspended.
+// CLOCK_BOOTTIME does not. Their difference is the time spent suspended, and adding what it has grown by
+// to Go's own reading gives a clock that is right across suspend and is still faked by synctest.
+const (
+	clockMonotonic = 1
+	clockBoottime  = 7
+)
+
+// jitter is the growth of the difference that is taken for a real suspend. The two clocks are read one
+// after the other, so a thread that is preempted between them sees a false difference; suspends shorter
+// than this fall under the drift allowance of a lock (at least 2 ms).
+const jitter = time.Millisecond
+
+var (
+	atStart = gap()
+	asleep  atomic.Int64 // time suspended since start; only grows
+)
+
+// suspended returns the time that the machine has been suspended since the process started.
+func suspended() time.Duration {
+	known := time.Duration(asleep.Load())
+	grown := gap() - atStart
+	// A false difference does not repeat; the least of a few readings is the true one.
+	for try := 0; grown-known > jitter && try < 4; try++ {
+		grown = min(grown, gap()-atStart)
+	}
+	if grown-known <= jitter {
+		return known
+	}
+	if !asleep.CompareAndSwap(int64(known), int64(grown)) {
+		return suspended()
+	}
+	return grown
+}
+
+// gap returns CLOCK_BOOTTIME minus CLOCK_MONOTONIC, never less than the truth.
+func gap() time.Duration {
+	mono := read(clockMonotonic)
+	return read(clockBoottime) - mono
+}
+
+func read(id uintptr) time.Duration {
+	var ts syscall.Timespec
+	// The call fails only for a clock that the kernel does not know; both are older than Go's own floor.
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, id, uintptr(unsafe.Pointer(&ts)), 0); errno != 0 {
+		panic("clock: clock_gettime: " + errno.Error())
+	}
+	return time.Duration(ts.Nano())
+}
