@@ -1,0 +1,112 @@
+package redlock
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The limits of what a caller may ask for.
+const (
+	MaxName  = 512                   // bytes of a lock name; at least 1
+	MaxLabel = 256                   // bytes of an owner's label
+	MinTTL   = 10 * time.Millisecond // the shortest ttl; the longest is Options.LongestTTL
+	MaxToken = 1<<53 - 1             // fencing tokens are 1 to MaxToken: exact in a double, in Lua and in JSON
+)
+
+// NameKeys are the keys that a lock name occupies at a node. All of them hash to one slot of a Redis
+// Cluster (see [ClusterSafe]).
+type NameKeys struct {
+	// Lock is the name itself: a plain string key with the owner value, the layout of redsync.
+	Lock string
+	// Fence is a counter, the highest fencing token that this node knows of.
+	Fence string
+	// Holder is a hash of digest, label and ttl of the holder. It is true only while its digest is that of
+	// the lock's value, since a client that is not ours replaces the lock without touching this record.
+	Holder string
+	// Waiters is a sorted set of "ID;DEADLINE", scored by Waiter.Since; DEADLINE is the node's wall clock
+	// in milliseconds after which the entry counts as dead.
+	Waiters string
+	// Revoked is a sorted set of revoked digests, scored by the node's wall clock in milliseconds until
+	// which they are remembered.
+	Revoked string
+}
+
+// Keys returns the keys of a lock name.
+func Keys(name string) NameKeys {
+	base := "{" + name + "}"
+	if hashTag(name) != "" {
+		base = name
+	}
+	return NameKeys{Lock: name, Fence: base + ":fence", Holder: base + ":holder",
+		Waiters: base + ":waiters", Revoked: base + ":revoked"}
+}
+
+// ClusterSafe reports whether all keys of the name hash to one slot of a Redis Cluster. It is false for the
+// few names whose braces defeat the hash tag, such as "a}b" and "{}x"; they work on single nodes only.
+func ClusterSafe(name string) bool {
+	k := Keys(name)
+	slot := slotPart(k.Lock)
+	return slotPart(k.Fence) == slot // the other suffixes stand behind the same tag
+}
+
+// hashTag returns what Redis Cluster hashes of a key instead of the whole key: the part between the first
+// '{' and the first '}' after it, if there is anything between them; otherwise "".
+func hashTag(key string) string {
+	_, rest, ok := strings.Cut(key, "{")
+	if !ok {
+		return ""
+	}
+	tag, _, ok := strings.Cut(rest, "}")
+	if !ok {
+		return ""
+	}
+	return tag
+}
+
+func slotPart(key string) string {
+	if tag := hashTag(key); tag != "" {
+		return tag
+	}
+	return key
+}
+
+// wakePrefix is what the channels of wake-up messages begin with.
+const wakePrefix = "holdfast:wake:"
+
+// WakeChannel returns the channel to which wake-up messages for a waiter are published. It depends only on
+// the client part of the id, so that a client needs one subscription per node, whatever the number of its
+// locks. A message's payload is the waiter's id, a space, and the lock's name.
+func WakeChannel(waiterID string) string {
+	client, _, _ := strings.Cut(waiterID, "/")
+	return wakePrefix + client
+}
+
+// Digest names an owner without giving its value away: with the value anybody could release the lock.
+func Digest(value string) string {
+	sum := sha1.Sum([]byte(value)) // the one hash that a Redis script can compute
+	return hex.EncodeToString(sum[:])
+}
+
+func checkName(name string) error {
+	if len(name) == 0 || len(name) > MaxName {
+		return fmt.Errorf("%w: lock name of %d bytes, must be 1 to %d", ErrInvalid, len(name), MaxName)
+	}
+	return nil
+}
+
+func checkLabel(label string) error {
+	if len(label) > MaxLabel {
+		return fmt.Errorf("%w: label of %d bytes, must be at most %d", ErrInvalid, len(label), MaxLabel)
+	}
+	return nil
+}
+
+func checkToken(token int64) error {
+	if token < 1 || token > MaxToken {
+		return fmt.Errorf("%w: token %d, must be 1 to %d", ErrInvalid, token, int64(MaxToken))
+	}
+	return nil
+}
