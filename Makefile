@@ -1,0 +1,53 @@
+# Holdfast's targets. CI (.ci/run) calls the same ones. `make help` lists them.
+
+# The recipes use pipes and loops whose failures must count.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build test e2e race fuzz cover lint deps clean
+
+# How long `make fuzz` spends on each target.
+FUZZTIME ?= 10s
+# Bounds a package that hangs; the slowest takes a fraction of it.
+TIMEOUT := 5m
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/holdfast
+	go build -o bin/holdfast ./cmd/holdfast
+
+test: deps ## Run every test, the end-to-end test last; name what was skipped (CI=true: a skip fails)
+	go run ./internal/testrun -last ./internal/e2e -timeout $(TIMEOUT) ./...
+
+e2e: deps ## Run only the end-to-end test: 2,000 increments by four kinds of clients, twice, with faults
+	go run ./internal/testrun -count=1 -timeout $(TIMEOUT) ./internal/e2e
+
+race: deps ## Run the tests under the race detector (needs a C compiler); e2e, which is processes, left out
+	go test -race -timeout 15m $$(go list ./... | grep -v /internal/e2e$$)
+
+fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+cover: deps ## Write coverage.out and print each package's share and the total; e2e left out
+	go test -timeout $(TIMEOUT) -coverprofile coverage.out $$(go list ./... | grep -v /internal/e2e$$)
+	go tool cover -func coverage.out | tail -n 1
+
+lint: ## Check formatting (gofmt) and run go vet, for the systems that holdfast builds on
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	GOOS=darwin go vet ./...
+	GOOS=windows go build ./...
+
+# As root on a Debian-like machine, install the programs that the tests run against and that are missing.
+deps:
+	@.ci/deps
+
+clean: ## Remove what the other targets have made
+	rm -rf bin coverage.out
+	go clean -testcache
