@@ -1,0 +1,63 @@
+package keyspace
+
+import (
+	"math"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+)
+
+// A calendar is the way between the running clock and the wall clock, in milliseconds since 1970.
+//
+// How far the two are apart changes only when somebody sets or slews the wall clock; what changes from one
+// reading to the next is how long it took to read both. So the distance is kept, and a new reading is taken
+// over only when it differs by more than that: a deadline asked for twice is answered with the same
+// millisecond, and PEXPIREAT's argument is what PEXPIRETIME answers.
+type calendar struct {
+	offset time.Duration // wall clock minus running clock, as known
+	known  bool
+}
+
+// tolerance is what two readings of the distance may differ by without the wall clock having been moved.
+const tolerance = 500 * time.Microsecond
+
+// refresh compares both clocks and returns the distance to reckon with.
+func (c *calendar) refresh() time.Duration {
+	read := distance()
+	// A thread that is preempted between two readings sees a false difference; it does not repeat.
+	for try := 0; c.known && differ(read, c.offset) && try < 3; try++ {
+		read = distance()
+	}
+	if !c.known || differ(read, c.offset) {
+		c.offset, c.known = read, true
+	}
+	return c.offset
+}
+
+func differ(a, b time.Duration) bool { return (a - b).Abs() > tolerance }
+
+func distance() time.Duration {
+	running := clock.Now()
+	return time.Duration(clock.Wall().UnixNano() - int64(running))
+}
+
+// Deadline returns the instant at which the wall clock, as it is set now, will show ms milliseconds since
+// 1970. Instants reach about 290 years; what is further away is cut to that.
+func (ks *Keyspace) Deadline(ms int64) clock.Instant {
+	offset := int64(ks.calendar.refresh())
+	whole, rest := offset/1e6, offset%1e6
+	// The offset is tens of years at most, so only ms can be too large.
+	far := int64(math.MaxInt64/1_000_000) - 1
+	since := min(max(ms, -far), far) - whole
+	since = min(max(since, -far), far)
+	return clock.Instant(since*1e6 - rest)
+}
+
+// UnixMilli returns what the wall clock, as it is set now, will show at t, in milliseconds since 1970,
+// rounded to the nearest.
+func (ks *Keyspace) UnixMilli(t clock.Instant) int64 {
+	offset := int64(ks.calendar.refresh())
+	ms := int64(t)/1e6 + offset/1e6
+	rest := int64(t)%1e6 + offset%1e6
+	return ms + int64(math.Floor(float64(rest)/1e6+0.5))
+}
