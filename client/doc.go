@@ -1,0 +1,32 @@
+// Package client takes locks: mutual exclusion between processes, with fencing tokens, over N independent
+// Redis-protocol servers.
+//
+// There are only a few types. A [Client] holds one link to each node and is shared by the whole program. A
+// [Lease] is one lock that is held: there is no Mutex to be in a wrong state, holding is a value. Errors are
+// sentinels to branch on ([ErrHeld], [ErrExpired], ...) and struct types to print ([HeldError], [QuorumError]).
+//
+//	c, err := client.Open("redis://10.0.0.1:6379,10.0.0.2:6379,10.0.0.3:6379")
+//	err = c.Do(ctx, "orders/42", func(ctx context.Context, l *client.Lease) error {
+//		return store.Write(ctx, order, l.Token()) // the store refuses a token lower than it has seen
+//	})
+//
+// # What is promised
+//
+// At most one client considers itself the holder of a name; each lease has a fencing token that is higher
+// than that of every lease of the name before it; a holder learns of its loss in time: [Lease.Context] ends
+// no later than the lock may pass to somebody else, whatever calls are in flight. A minority of nodes that
+// is down, slow or hung costs redundancy and nothing else: no call waits for more than a majority.
+//
+// # What is not
+//
+// Clocks that differ in speed by more than the drift allowance break exclusion. A process may be paused
+// between a look at its lease and the write that follows: only a resource that checks the token and writes
+// in one step is safe from that. A master that fails over to a replica may lose a lock, so a Sentinel or
+// Cluster deployment is one vote of weaker worth (see [NodeOf]). Locks that others take with redsync exclude
+// each other with ours, but carry no token.
+//
+// # Reading order
+//
+// lock.go says how an attempt becomes a lease and how waiting works, lease.go and watchdog.go how it lives
+// and ends, link.go how requests reach a node.
+package client
