@@ -19,7 +19,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
 )
 
 func main() {
@@ -30,7 +31,7 @@ func main() {
 		// The cache does not know of the programs that these tests build and start.
 		runs = append(runs, append(flags(args), "-count=1", pkg))
 	}
-	start := time.Now()
+	start := clock.Now()
 	failed := false
 	for _, run := range runs {
 		if err := goTest(sum, run); err != nil {
@@ -41,7 +42,7 @@ func main() {
 		}
 	}
 	skipsFail := os.Getenv("CI") == "true"
-	sum.finish(time.Since(start), skipsFail)
+	sum.finish(clock.Since(start), skipsFail)
 	if failed || skipsFail && len(sum.skips) > 0 {
 		os.Exit(1)
 	}
