@@ -94,9 +94,12 @@ const (
 // A Reply is a node's answer to one Request.
 type Reply struct {
 	Status Status
-	Fence  int64 // Granted, Inspect
-	// Remaining is the ttl of the lock that is in the way (Held, Inspect) or of the quarantine.
-	// Negative: the key has no ttl at all.
+	// Fence is the node's fence. Granted: the token of the grant. Extended: as it was found, 0 if there was
+	// none. Inspect: 0 if there is none.
+	Fence int64
+	// Remaining is the ttl of the lock that is in the way (Held, Inspect), or of the quarantine; negative:
+	// the key has no ttl at all. Evict, Force: the whole ttl that the owner has recorded at this node, 0 if
+	// it has no record there.
 	Remaining time.Duration
 	Label     string // Held, Inspect: the holder's label, if recorded
 	Digest    string // Held, Inspect: the digest of the holder's value; empty if the lock is free

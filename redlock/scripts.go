@@ -1,6 +1,19 @@
 package redlock
 
-import "errors"
+import (
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed scripts/*.lua
+var sources embed.FS
 
 // A Script is a Lua script of the protocol. Its text says which keys and arguments it takes.
 type Script struct {
@@ -16,16 +29,192 @@ type Call struct {
 	Args   []string
 }
 
-// Scripts returns all scripts of the protocol. Load them when a connection opens: a NOSCRIPT answer that is
-// sent again later would let a release overtake its acquire.
-func Scripts() []*Script { return nil }
+// queueCap bounds the queue of one name at one node. A waiter that finds it full is not queued and has only
+// the remaining ttl to go by.
+const queueCap = 1000
 
-// Call returns the script, keys and arguments that execute the request.
-func (r Request) Call() Call { return Call{} }
+// scripts holds the script of each Op, put together from its own file and the shared heads that it needs.
+var scripts = map[Op]*Script{
+	OpAcquire: loadScript(OpAcquire, "queue"),
+	OpRaise:   loadScript(OpRaise),
+	OpRenew:   loadScript(OpRenew),
+	OpRelease: loadScript(OpRelease, "queue"),
+	OpLeave:   loadScript(OpLeave, "queue"),
+	OpEvict:   loadScript(OpEvict, "revoke"),
+	OpForce:   loadScript(OpForce, "queue", "revoke"),
+	OpInspect: loadScript(OpInspect),
+}
+
+func loadScript(op Op, heads ...string) *Script {
+	var b strings.Builder
+	for _, name := range append(heads, op.String()) {
+		text, err := sources.ReadFile("scripts/" + name + ".lua")
+		if err != nil {
+			panic(err) // embedded at build time
+		}
+		b.Write(text)
+	}
+	sum := sha1.Sum([]byte(b.String()))
+	return &Script{Name: op.String(), Source: b.String(), SHA1: hex.EncodeToString(sum[:])}
+}
+
+// Scripts returns all scripts of the protocol, in the order of the Ops. Load them when a connection opens: a
+// NOSCRIPT answer that is sent again later would let a release overtake its acquire.
+func Scripts() []*Script {
+	var all []*Script
+	for op := OpAcquire; op <= OpInspect; op++ {
+		all = append(all, scripts[op])
+	}
+	return all
+}
+
+// Call returns the script, keys and arguments that execute the request. It panics if Op is none.
+func (r Request) Call() Call {
+	k := Keys(r.Name)
+	c := Call{Script: scripts[r.Op]}
+	switch r.Op {
+	case OpAcquire:
+		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Waiters, k.Revoked}
+		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Proposal), r.Label, millis(r.FenceTTL),
+			r.Waiter.ID, decimal(r.Waiter.Since), millis(r.Waiter.Heartbeat), decimal(queueCap)}
+	case OpRaise:
+		c.Keys = []string{k.Lock, k.Fence}
+		c.Args = []string{r.Value, decimal(r.Token), millis(r.FenceTTL)}
+	case OpRenew:
+		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Revoked}
+		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Token), r.Label, millis(r.FenceTTL)}
+	case OpRelease:
+		c.Keys = []string{k.Lock, k.Holder, k.Waiters}
+		c.Args = []string{r.Value, r.Name}
+	case OpLeave:
+		c.Keys = []string{k.Lock, k.Waiters}
+		c.Args = []string{r.Waiter.ID, decimal(r.Waiter.Since), r.Name}
+	case OpEvict:
+		c.Keys = []string{k.Holder, k.Revoked}
+		c.Args = []string{r.Digest, millis(r.TTL)}
+	case OpForce:
+		c.Keys = []string{k.Lock, k.Holder, k.Waiters, k.Revoked}
+		c.Args = []string{r.Digest, millis(r.TTL), r.Name}
+	case OpInspect:
+		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Waiters}
+	default:
+		panic(fmt.Sprintf("redlock: no script for %v", r.Op))
+	}
+	return c
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// millis rounds up: a lock that lives for longer than was reckoned with is safe.
+func millis(d time.Duration) string {
+	return decimal(int64((d + time.Millisecond - 1) / time.Millisecond))
+}
+
+// replyStatus is what each Op may be answered with.
+var replyStatus = map[Op]map[string]Status{
+	OpAcquire: {"granted": StatusGranted, "held": StatusHeld, "forced": StatusForced},
+	OpRaise:   {"ok": StatusOK, "lost": StatusLost},
+	OpRenew:   {"extended": StatusExtended, "healed": StatusHealed, "lost": StatusLost, "forced": StatusForced},
+	OpRelease: {"ok": StatusOK, "lost": StatusLost},
+	OpLeave:   {"ok": StatusOK},
+	OpEvict:   {"ok": StatusOK},
+	OpForce:   {"ok": StatusOK},
+	OpInspect: {"ok": StatusOK},
+}
+
+// ErrReply is part of the error of a node whose answer is none that its script can give.
+var ErrReply = errors.New("unexpected reply")
 
 // Decode turns what a script returned into the answer to the request: v is an int64, string, []any of
 // these, or nil, as Redis clients return them; err is the error of the call, whether it came from the node
-// or from the way to it. Errors of the node that refuse before executing anything are marked NotSent.
+// or from the way to it. Errors of a node that refuses before executing anything are marked NotSent.
 func (r Request) Decode(v any, err error) Reply {
-	return Reply{Status: StatusError, Err: errors.New("not built yet")}
+	if err != nil {
+		return decodeError(err)
+	}
+	f := fields{}
+	switch v := v.(type) {
+	case string:
+		f.rest = []any{v}
+	case []any:
+		f.rest = v
+	}
+	reply := Reply{Status: replyStatus[r.Op][f.text()]}
+	switch {
+	case reply.Status == StatusGranted || reply.Status == StatusExtended:
+		reply.Fence = f.integer()
+		f.bad = f.bad || reply.Fence > MaxToken || reply.Fence < 0
+	case reply.Status == StatusHeld:
+		reply.Remaining, reply.Digest, reply.Label = f.duration(), f.text(), f.text()
+		reply.Recorded = f.integer() == 1
+	case r.Op == OpEvict || r.Op == OpForce:
+		reply.Remaining = f.duration()
+	case r.Op == OpInspect:
+		reply.Fence, reply.Digest, reply.Remaining, reply.Label = f.integer(), f.text(), f.duration(), f.text()
+		reply.Recorded, reply.Waiting = f.integer() == 1, int(f.integer())
+	}
+	if reply.Status == StatusError || f.bad || len(f.rest) > 0 {
+		return Reply{Status: StatusError, Err: fmt.Errorf("%w to %v: %.100v", ErrReply, r.Op, v)}
+	}
+	return reply
+}
+
+// fields reads a reply from its front; bad is set when a field is missing or of another type.
+type fields struct {
+	rest []any
+	bad  bool
+}
+
+func (f *fields) next() any {
+	if len(f.rest) == 0 {
+		f.bad = true
+		return nil
+	}
+	v := f.rest[0]
+	f.rest = f.rest[1:]
+	return v
+}
+
+func (f *fields) text() string {
+	s, ok := f.next().(string)
+	f.bad = f.bad || !ok
+	return s
+}
+
+func (f *fields) integer() int64 {
+	n, ok := f.next().(int64)
+	f.bad = f.bad || !ok
+	return n
+}
+
+// longestMillis keeps the arithmetic of durations from overflowing; it is 146 years.
+const longestMillis = int64(1<<62) / int64(time.Millisecond)
+
+// duration reads milliseconds; negative stays negative.
+func (f *fields) duration() time.Duration {
+	n := f.integer()
+	f.bad = f.bad || n > longestMillis
+	if n < 0 {
+		return -1
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+// refusals are the error codes with which a node says that it has not begun to execute a command.
+var refusals = []string{"BUSY", "CLUSTERDOWN", "CROSSSLOT", "FENCE", "LOADING", "MASTERDOWN", "MOVED", "ASK",
+	"NOAUTH", "NOPERM", "NOSCRIPT", "READONLY", "TRYAGAIN", "WRONGTYPE"}
+
+// decodeError classifies an error. A node's errors begin with a code in capitals. Those of a command inside
+// a script carry the script's name at the end, and what the script had done before it stays done.
+func decodeError(err error) Reply {
+	code, rest, _ := strings.Cut(err.Error(), " ")
+	if code == "QUARANTINE" {
+		left, _, _ := strings.Cut(rest, " ")
+		if ms, err := strconv.ParseInt(left, 10, 64); err == nil && ms >= 0 && ms <= longestMillis {
+			return Reply{Status: StatusQuarantine, Remaining: time.Duration(ms) * time.Millisecond}
+		}
+		return Reply{Status: StatusQuarantine}
+	}
+	inside := strings.Contains(rest, "@user_script") || strings.Contains(rest, "script: ")
+	return Reply{Status: StatusError, Err: err, NotSent: slices.Contains(refusals, code) && !inside}
 }
