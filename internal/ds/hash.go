@@ -13,6 +13,7 @@ type Hash struct {
 	fields []field
 	// index gives the position of each field; nil while there are so few that looking at each is quicker.
 	index map[string]int
+	large bool // see Small
 }
 
 type field struct{ name, value string }
@@ -22,11 +23,22 @@ const (
 	indexFrom = 17
 	// orderedUpTo is the number of fields up to which removal keeps the order of insertion, as Redis does
 	// up to hash-max-listpack-entries; from there on the last field fills the gap.
-	orderedUpTo = 128
+	orderedUpTo = smallHash
+)
+
+// What Redis keeps as a listpack at its default settings.
+const (
+	smallHash  = 512 // fields
+	smallZSet  = 128 // members
+	smallBytes = 64  // length of each of them
 )
 
 // NewHash returns an empty Hash.
 func NewHash() *Hash { return &Hash{} }
+
+// Small reports whether the hash has never held more or longer elements than Redis keeps in a listpack:
+// OBJECT ENCODING tells, and HSCAN returns a small one whole.
+func (h *Hash) Small() bool { return !h.large }
 
 // Len returns the number of fields.
 func (h *Hash) Len() int { return len(h.fields) }
@@ -57,11 +69,13 @@ func (h *Hash) Get(name string) (value string, ok bool) {
 
 // Set sets a field and reports whether it is new.
 func (h *Hash) Set(name, value string) (added bool) {
+	h.large = h.large || len(name) > smallBytes || len(value) > smallBytes
 	if i := h.find(name); i >= 0 {
 		h.fields[i].value = value
 		return false
 	}
 	h.fields = append(h.fields, field{name, value})
+	h.large = h.large || len(h.fields) > smallHash
 	switch {
 	case h.index != nil:
 		h.index[name] = len(h.fields) - 1
@@ -140,7 +154,7 @@ func (h *Hash) Scan(cursor uint64, count int, yield func(name, value string)) (n
 
 // Clone returns an independent copy.
 func (h *Hash) Clone() *Hash {
-	c := &Hash{fields: append([]field(nil), h.fields...)}
+	c := &Hash{fields: append([]field(nil), h.fields...), large: h.large}
 	if h.index != nil {
 		c.index = make(map[string]int, len(h.index))
 		for i := range c.fields {

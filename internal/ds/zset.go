@@ -17,6 +17,7 @@ type ZSet struct {
 	members map[string]*element
 	dense   []*element
 	tree    tree
+	large   bool // see Small
 }
 
 type element struct {
@@ -27,6 +28,10 @@ type element struct {
 
 // NewZSet returns an empty ZSet.
 func NewZSet() *ZSet { return &ZSet{members: make(map[string]*element)} }
+
+// Small reports whether the set has never held more or longer members than Redis keeps in a listpack:
+// OBJECT ENCODING tells, and ZSCAN returns a small one whole, in order.
+func (z *ZSet) Small() bool { return !z.large }
 
 // Len returns the number of members.
 func (z *ZSet) Len() int { return len(z.dense) }
@@ -48,6 +53,7 @@ func (z *ZSet) Set(member string, score float64) (added bool) {
 		z.members[member] = e
 		z.dense = append(z.dense, e)
 		z.tree.insert(item{score, e})
+		z.large = z.large || len(z.dense) > smallZSet || len(member) > smallBytes
 		return true
 	}
 	if e.score != score {
@@ -161,5 +167,6 @@ func (z *ZSet) Clone() *ZSet {
 	for _, e := range z.dense {
 		c.Set(e.member, e.score)
 	}
+	c.large = z.large
 	return c
 }

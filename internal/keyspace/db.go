@@ -24,6 +24,9 @@ type store struct {
 // Index returns the number by which SELECT knows the database.
 func (db *DB) Index() int { return db.index }
 
+// Keyspace returns the databases that this one is of.
+func (db *DB) Keyspace() *Keyspace { return db.ks }
+
 // Len returns the number of keys, those included that have expired and have not been looked up since.
 func (db *DB) Len() int { return db.dict.len() }
 
@@ -59,8 +62,8 @@ func (db *DB) Live(e *Entry, now clock.Instant) bool {
 
 func (db *DB) expire(e *Entry) {
 	db.Remove(e)
-	if db.ks.Expired != nil {
-		db.ks.Expired(db, e.Key())
+	if db.ks.OnExpired != nil {
+		db.ks.OnExpired(db.index, e.Key())
 	}
 }
 
@@ -100,7 +103,9 @@ func (db *DB) setObject(key []byte, o *object) *Entry {
 // whatever it was before, without a ttl.
 func (db *DB) SetCopy(key []byte, src *Entry) *Entry {
 	if src.obj == nil {
-		return db.SetBytes(key, src.Bytes())
+		e := db.SetBytes(key, src.Bytes())
+		e.form = src.form
+		return e
 	}
 	return db.setObject(key, src.obj.clone())
 }
@@ -113,6 +118,7 @@ func (db *DB) Move(src *Entry, dst *DB, key []byte) *Entry {
 	var e *Entry
 	if src.obj == nil {
 		e = dst.SetBytes(key, src.Bytes())
+		e.form = src.form
 	} else {
 		e = dst.setObject(key, src.obj)
 	}

@@ -31,7 +31,7 @@ func (k Kind) String() string {
 //
 // A million small entries are what most of a node's memory is, so the layout counts: key and string value
 // share one buffer, everything but strings hangs from one pointer, and the deadline lives in the database's
-// heap. The struct has 56 bytes and is allocated as 64; the 8 left are for the version that snapshots need.
+// heap. The struct takes 64 bytes, of which 4 are left for the version that snapshots need.
 type Entry struct {
 	next *Entry
 	buf  []byte // the key, then (for a string) the value
@@ -41,7 +41,17 @@ type Entry struct {
 	ttl  uint32 // position in the heap of deadlines plus 1; 0 if the key has no ttl
 	// access is when a command last looked the key up, in seconds of the running clock.
 	access uint32
+	form   Form
 }
+
+// A Form is what is known about a string value beyond its bytes, which OBJECT ENCODING tells.
+type Form uint8
+
+const (
+	FormPlain    Form = iota // set as a whole
+	FormComputed             // the text of a floating point number, even if it reads like an integer
+	FormEdited               // grown or overwritten in place
+)
 
 // object is a value that is not a string; exactly one field is set.
 type object struct {
@@ -96,6 +106,15 @@ func (e *Entry) ZSet() *ds.ZSet {
 // Idle returns for how long no command has looked the key up, in whole seconds of the running clock.
 func (e *Entry) Idle(now clock.Instant) int64 { return int64(seconds(now)) - int64(e.access) }
 
+// Form returns the form of a string value.
+func (e *Entry) Form() Form { return e.form }
+
+// SetComputed makes value, which is the text of a floating point number, the entry's value. A ttl stays.
+func (e *Entry) SetComputed(value []byte) {
+	e.SetBytes(value)
+	e.form = FormComputed
+}
+
 // slack is how much of its buffer an entry may leave unused after an overwrite before it is given a new one.
 const slack = 64
 
@@ -109,10 +128,14 @@ func (e *Entry) SetBytes(value []byte) {
 	}
 	e.buf = append(e.buf[:e.klen], value...)
 	e.obj = nil
+	e.form = FormPlain
 }
 
 // Append appends data to the value of a string entry.
-func (e *Entry) Append(data []byte) { e.buf = append(e.buf, data...) }
+func (e *Entry) Append(data []byte) {
+	e.buf = append(e.buf, data...)
+	e.form = FormEdited
+}
 
 // WriteAt overwrites the value of a string entry from byte offset on, padding with zero bytes up to it.
 func (e *Entry) WriteAt(data []byte, offset int) {
@@ -121,6 +144,7 @@ func (e *Entry) WriteAt(data []byte, offset int) {
 		e.buf = append(e.buf, make([]byte, grow)...)
 	}
 	copy(e.buf[from:], data)
+	e.form = FormEdited
 }
 
 // seconds is the resolution of an entry's access time. It wraps after 136 years of uptime.
