@@ -62,8 +62,8 @@ func (db *DB) Live(e *Entry, now clock.Instant) bool {
 
 func (db *DB) expire(e *Entry) {
 	db.Remove(e)
-	if db.ks.OnExpired != nil {
-		db.ks.OnExpired(db.index, e.Key())
+	if db.ks.Expired != nil {
+		db.ks.Expired(db, e.Key())
 	}
 }
 

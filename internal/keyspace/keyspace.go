@@ -9,9 +9,9 @@ import (
 // A Keyspace is the databases of one node.
 type Keyspace struct {
 	dbs []*DB
-	// OnExpired, if set, is called after a key of database db has been removed because its ttl had run out.
-	// It must neither keep the key nor change the keyspace.
-	OnExpired func(db int, key []byte)
+	// Expired, if set, is called after a key has been removed because its ttl had run out. It must neither
+	// keep the key nor change the keyspace.
+	Expired func(db *DB, key []byte)
 
 	calendar calendar
 }
