@@ -1,0 +1,79 @@
+package server
+
+import (
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+)
+
+// expireShare is the part of each period that removing expired keys may take.
+const expireShare = 4 // a quarter
+
+// cron is the goroutine that does what is due now and then: it removes expired keys that nobody looks
+// at, and sends clients away who are idle or do not read.
+func (s *Server) cron() {
+	period := s.cronPeriod()
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		s.expireKeysLocked(period / expireShare)
+		s.tendSessionsLocked()
+		next := s.cronPeriodLocked()
+		s.mu.Unlock()
+		if next != period {
+			period = next
+			tick.Reset(period)
+		}
+	}
+}
+
+func (s *Server) cronPeriod() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cronPeriodLocked()
+}
+
+func (s *Server) cronPeriodLocked() time.Duration { return time.Second / time.Duration(s.config.Hz) }
+
+// expireSlice is how long commands wait at most while keys expire; between slices they have their turn.
+const expireSlice = time.Millisecond
+
+// expireKeysLocked removes expired keys for about as long as budget.
+func (s *Server) expireKeysLocked(budget time.Duration) {
+	for end := clock.Now().Add(budget); ; {
+		now := clock.Now()
+		if !now.Before(end) {
+			return
+		}
+		if _, more := s.keys.ExpireCycle(now, expireSlice); !more {
+			return
+		}
+		s.mu.Unlock()
+		s.mu.Lock()
+	}
+}
+
+// tendSessionsLocked looks after the clients that make trouble by doing nothing.
+func (s *Server) tendSessionsLocked() {
+	now := clock.Now()
+	for _, session := range s.sessions {
+		session.softLimit(now, s.config.PubSubOutput)
+		if since := session.writing.Load(); since != 0 && now.Sub(clock.Instant(since)) > s.config.WriteTimeout {
+			session.cut()
+		}
+		if s.config.Timeout > 0 && !session.subscribed() && session.idle(now) > s.config.Timeout {
+			session.cut()
+		}
+	}
+}
+
+// idle returns how long nothing has passed between the client and us.
+func (s *session) idle(now clock.Instant) time.Duration {
+	return now.Sub(clock.Instant(s.active.Load()))
+}

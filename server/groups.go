@@ -1,0 +1,19 @@
+package server
+
+// commandGroups returns the rows of the command table, in the order of the files that hold them.
+// A new file of commands adds its line here and nowhere else.
+func commandGroups() [][]*command {
+	return [][]*command{
+		connectionCommands(),
+		keysCommands(),
+		scanCommands(),
+		expireCommands(),
+		stringCommands(),
+		multiCommands(),
+		pubsubCommands(),
+		commandCommands(),
+		clientCommands(),
+		configCommands(),
+		infoCommands(),
+	}
+}

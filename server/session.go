@@ -1,0 +1,231 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/internal/keyspace"
+	"github.com/holdfast-dev/holdfast/internal/resp"
+)
+
+// A batch is capped, so that one client's pipeline does not keep the execution lock from the others.
+const (
+	batchCommands = 1024
+	batchOutput   = 256 << 10 // bytes of replies after which a batch ends early
+)
+
+// A session is one connection and what it has chosen. It is the only place that knows the transport.
+//
+// One goroutine, serve, reads, parses, runs batches and writes replies. When others begin to send it
+// messages (a subscription does that) it gets an outbox with a second goroutine, so that nobody who
+// publishes ever waits for its socket; from then on its replies go through the outbox too, which keeps
+// them in order with the messages.
+type session struct {
+	id   int64
+	srv  *Server
+	conn net.Conn
+
+	// Used by serve alone, outside the execution lock.
+	in    resp.Reader
+	batch batch
+
+	// writing is when the write under way began, 0 if there is none. cron cuts connections that have not
+	// taken a single chunk for too long.
+	writing atomic.Int64
+	// active is when a command or a message last passed, for idle times.
+	active atomic.Int64
+
+	// Everything below is guarded by the execution lock.
+	out       resp.Writer // replies of the batch under way
+	outbox    *outbox     // nil until somebody else sends to this session
+	executing bool        // its batch is under way: messages go straight into out
+	call      Call        // reused for each command of a batch
+	db        *keyspace.DB
+	tx        transaction
+	closing   bool // close when what was answered so far is written
+	authed    bool
+	name      string
+	libName   string
+	libVer    string
+	last      *command // the last one executed, for CLIENT LIST
+	created   clock.Instant
+	queryLen  int // bytes read and not yet executed at the last batch
+	noEvict   bool
+}
+
+// A batch is the commands that are executed under one hold of the execution lock.
+type batch struct {
+	words [][]byte // of all commands, one after the other
+	ends  []int    // where in words each command ends
+	err   error    // what came behind them and is no command
+}
+
+func newSession(srv *Server, id int64, conn net.Conn) *session {
+	s := &session{id: id, srv: srv, conn: conn, created: clock.Now(), db: srv.keys.DB(0)}
+	s.active.Store(int64(s.created))
+	s.authed = srv.config.RequirePass == ""
+	s.in.Limits.Unauthenticated = !s.authed
+	s.call.session = s
+	return s
+}
+
+// serve runs the session until the client leaves, is sent away, or the server shuts down.
+func (s *session) serve() {
+	defer s.end()
+	for {
+		s.obey(s.srv.limits.Load())
+		err := s.in.Fill(s.conn)
+		if !s.runBuffered() || err != nil {
+			return
+		}
+	}
+}
+
+// obey takes over the limits, which CONFIG SET may have changed.
+func (s *session) obey(l *limits) { s.in.Limits.Bulk, s.in.Limits.Query = l.bulk, l.query }
+
+// runBuffered executes the commands that have been read whole, batch by batch. It returns false when the
+// connection is to be closed.
+func (s *session) runBuffered() bool {
+	for {
+		s.parse()
+		if len(s.batch.ends) == 0 && s.batch.err == nil {
+			return true
+		}
+		open := s.runBatch()
+		if !s.flush() || !open {
+			return false
+		}
+	}
+}
+
+// parse cuts the next batch out of what has been read.
+func (s *session) parse() {
+	b := &s.batch
+	clear(b.words) // they point into a buffer that may since have been replaced
+	b.words, b.ends, b.err = b.words[:0], b.ends[:0], nil
+	limit := batchCommands
+	if s.in.Limits.Unauthenticated {
+		limit = 1 // AUTH changes how the next one is parsed
+	}
+	for len(b.ends) < limit {
+		words, ok, err := s.in.Next(b.words)
+		if err != nil {
+			b.err = err
+			return
+		}
+		if !ok {
+			return
+		}
+		b.words = words
+		b.ends = append(b.ends, len(words))
+	}
+}
+
+// runBatch executes the batch under one hold of the execution lock. It returns false when the connection
+// is to be closed after what was written.
+func (s *session) runBatch() bool {
+	srv := s.srv
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	now := clock.Now()
+	s.active.Store(int64(now))
+	s.queryLen = s.in.Buffered()
+	s.executing = true
+	from := 0
+	for i, end := range s.batch.ends {
+		srv.dispatch(s, s.batch.words[from:end:end], now)
+		from = end
+		if s.closing {
+			break
+		}
+		if s.out.Len() >= batchOutput && i+1 < len(s.batch.ends) {
+			srv.mu.Unlock()
+			ok := s.flush()
+			srv.mu.Lock()
+			if !ok {
+				s.closing = true
+				break
+			}
+		}
+	}
+	if s.batch.err != nil && !s.closing {
+		s.refuse(s.batch.err)
+	}
+	s.executing = false
+	s.in.Limits.Unauthenticated = s.unauthenticated()
+	if s.outbox != nil {
+		s.outbox.append(&s.out)
+	}
+	return !s.closing
+}
+
+// refuse answers bytes that are no command; the connection is of no use after that.
+func (s *session) refuse(err error) {
+	s.closing = true
+	var protocol resp.ProtocolError
+	if errors.As(err, &protocol) {
+		s.out.Error(protocol)
+	}
+}
+
+func (s *session) unauthenticated() bool { return !s.authed && s.srv.config.RequirePass != "" }
+
+// writeChunk is the largest piece that one write hands to the transport, so that progress can be seen.
+const writeChunk = 256 << 10
+
+// keptBuffer is the most memory that an idle session keeps for its next replies.
+const keptBuffer = 64 << 10
+
+// flush writes the replies of the batch. It returns false when the connection has failed.
+func (s *session) flush() bool {
+	if s.out.Len() == 0 {
+		return true
+	}
+	ok := s.write(s.out.Bytes())
+	if s.out.Cap() > keptBuffer {
+		s.out.Release()
+	} else {
+		s.out.Reset()
+	}
+	return ok
+}
+
+// write writes all of b, however long the client takes, unless it takes nothing at all for too long.
+func (s *session) write(b []byte) bool {
+	for len(b) > 0 {
+		n := min(len(b), writeChunk)
+		s.writing.Store(int64(clock.Now()))
+		_, err := s.conn.Write(b[:n])
+		s.writing.Store(0)
+		if err != nil {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// interrupt makes the session end at its next read. The execution lock is held.
+func (s *session) interrupt() { s.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// cut ends the session now, whatever it is doing. The execution lock is held.
+func (s *session) cut() { s.conn.Close() }
+
+// end takes the session out of everything that knows it and closes the connection.
+func (s *session) end() {
+	srv := s.srv
+	srv.mu.Lock()
+	srv.broker.Leave(s)
+	s.discard()
+	delete(srv.sessions, s.id)
+	outbox := s.outbox
+	srv.mu.Unlock()
+	if outbox != nil {
+		outbox.drain()
+	}
+	s.conn.Close()
+}
