@@ -73,7 +73,17 @@ type QuorumError struct {
 	Name string
 	// Agreed of Nodes nodes did what was asked; Need is the majority.
 	Agreed, Need, Nodes int
-	Errs                []error // one *NodeError for each node that answered with an error or not in time
+	// Lost counts the nodes that said, in a renewal round, that the lock is with somebody else.
+	Lost int
+	Errs []error // one *NodeError for each node that answered with an error or not in time
+}
+
+func newQuorumError(op Op, name string, nodes, agreed int) *QuorumError {
+	return &QuorumError{Op: op.String(), Name: name, Agreed: agreed, Need: nodes/2 + 1, Nodes: nodes}
+}
+
+func (e *QuorumError) add(node string, err error) {
+	e.Errs = append(e.Errs, &NodeError{Node: node, Err: err})
 }
 
 func (e *QuorumError) Error() string {

@@ -104,6 +104,20 @@ func checkLabel(label string) error {
 	return nil
 }
 
+// checkWaiter refuses what the order of the queue and its wake-up messages could not tell apart.
+func checkWaiter(w Waiter) error {
+	client, seq, ok := strings.Cut(w.ID, "/")
+	switch {
+	case w == Waiter{}:
+		return nil
+	case !ok, client == "", seq == "", len(w.ID) > MaxLabel, strings.ContainsAny(w.ID, " ;\r\n"):
+		return fmt.Errorf("%w: waiter id %.100q, must be CLIENT/SEQ", ErrInvalid, w.ID)
+	case w.Since < 0 || w.Since > MaxToken || w.Heartbeat < time.Millisecond || w.Heartbeat > 24*time.Hour:
+		return fmt.Errorf("%w: waiter since %d with heartbeat %v", ErrInvalid, w.Since, w.Heartbeat)
+	}
+	return nil
+}
+
 func checkToken(token int64) error {
 	if token < 1 || token > MaxToken {
 		return fmt.Errorf("%w: token %d, must be 1 to %d", ErrInvalid, token, int64(MaxToken))

@@ -112,6 +112,17 @@ type Reply struct {
 	NotSent bool
 }
 
+// failure returns what went wrong, for a reply that is no vote.
+func (r Reply) failure() error {
+	switch r.Status {
+	case StatusError:
+		return r.Err
+	case StatusQuarantine:
+		return ErrQuarantine
+	}
+	return nil
+}
+
 func (op Op) String() string {
 	names := [...]string{OpAcquire: "acquire", OpRaise: "raise", OpRenew: "renew", OpRelease: "release",
 		OpLeave: "leave", OpEvict: "evict", OpForce: "force", OpInspect: "inspect"}

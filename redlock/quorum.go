@@ -3,6 +3,9 @@ package redlock
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
@@ -12,10 +15,10 @@ import (
 // its nodes, must agree on LongestTTL.
 type Options struct {
 	// Drift is the allowance D for the difference in speed of the clocks of client and nodes over one ttl,
-	// and for the rounding of expiries to milliseconds. Default: DefaultDrift.
+	// and for the rounding of expiries to milliseconds. It must be less than the ttl. Default: DefaultDrift.
 	Drift func(ttl time.Duration) time.Duration
-	// FenceTTL is how long a node keeps a name's fence after its last grant, raise or heal. It bounds memory
-	// to one small key for each name that was used in that time. Default 24h.
+	// FenceTTL is how long a node keeps a name's fence after its last grant, raise, heal or renewal. It bounds
+	// memory to one small key for each name that was used in that time. Default 24h.
 	FenceTTL time.Duration
 	// LongestTTL is the longest ttl of any lock. A longer one is refused, a revocation is remembered twice as
 	// long, and a node that forgot its state grants nothing for this long plus the drift. Default 5m.
@@ -25,14 +28,57 @@ type Options struct {
 // DefaultDrift is ttl/100 + 2 ms.
 func DefaultDrift(ttl time.Duration) time.Duration { return ttl/100 + 2*time.Millisecond }
 
-// A Quorum runs the protocol over a fixed set of independent nodes. It is safe for concurrent use.
+// roundLimit bounds every round, also where a long ttl would leave more time: a node that has not answered
+// by then is as good as down.
+const roundLimit = 5 * time.Second
+
+// A Quorum runs the protocol over a fixed set of independent nodes. It is safe for concurrent use. It starts
+// no goroutine of its own: everything happens in those of its callers, of the nodes' replies, and of the
+// timers that end grants.
 type Quorum struct {
 	nodes []Node
+	names []string
 	opts  Options
+	rules *rules
+
+	mu       sync.Mutex
+	closed   bool          // no new leases
+	shut     bool          // no more messages at all
+	inflight int           // messages that are not answered yet
+	idle     chan struct{} // if not nil: closed when inflight drops to zero
 }
 
 // New returns a Quorum over the nodes. At least one is needed; an odd number makes the best of them.
-func New(nodes []Node, o Options) (*Quorum, error) { return &Quorum{nodes: nodes, opts: o}, nil }
+func New(nodes []Node, o Options) (*Quorum, error) {
+	if o.Drift == nil {
+		o.Drift = DefaultDrift
+	}
+	if o.FenceTTL == 0 {
+		o.FenceTTL = 24 * time.Hour
+	}
+	if o.LongestTTL == 0 {
+		o.LongestTTL = 5 * time.Minute
+	}
+	switch {
+	case len(nodes) == 0:
+		return nil, fmt.Errorf("%w: no nodes", ErrInvalid)
+	case o.LongestTTL < MinTTL:
+		return nil, fmt.Errorf("%w: longest ttl %v, must be at least %v", ErrInvalid, o.LongestTTL, MinTTL)
+	case o.FenceTTL < 2*o.LongestTTL:
+		return nil, fmt.Errorf("%w: fence ttl %v, must be at least twice the longest ttl %v", ErrInvalid, o.FenceTTL, o.LongestTTL)
+	}
+	q := &Quorum{nodes: slices.Clone(nodes), opts: o, rules: protocol(o.Drift)}
+	for _, n := range nodes {
+		q.names = append(q.names, n.String())
+	}
+	return q, nil
+}
+
+// Nodes returns the nodes, in the order given to New.
+func (q *Quorum) Nodes() []Node { return slices.Clone(q.nodes) }
+
+// Majority returns how many nodes make a majority.
+func (q *Quorum) Majority() int { return len(q.nodes)/2 + 1 }
 
 // An Attempt is one try at a lock. It draws a fresh owner value; a retry is a new attempt.
 type Attempt struct {
@@ -46,135 +92,212 @@ type Attempt struct {
 	BeforeSend func(value string) error
 }
 
-// A Resumable is what another process, or the same after a restart, must know of a lease to go on with it.
-type Resumable struct {
-	Name  string
-	Value string
-	Token int64
-	TTL   time.Duration
-	Label string
-}
-
-// A State is what a majority of the nodes says about a name.
-type State struct {
-	Name string
-	// Holder is the owner whose lock is at a majority of all nodes; nil if there is none.
-	Holder  *Holder
-	Fence   int64 // the highest fence of any node that answered: no token was ever higher
-	Waiting int   // the longest queue of any node that answered
-	// Nodes holds each node's own reply, in the order of Quorum.Nodes.
-	Nodes []NodeState
-}
-
-// Free reports that no owner holds the lock at a majority of the nodes.
-func (s *State) Free() bool { return s.Holder == nil }
-
-// A Holder is an owner, as the nodes see it.
-type Holder struct {
-	Digest string // what Evict and Force want
-	Label  string
-	// Remaining is for how long the lock will stay at a majority of nodes if it is not renewed.
-	// Negative: the key has no ttl.
-	Remaining time.Duration
-	Recorded  bool // one of ours; false: redsync or a bare SET
-	Nodes     int  // at how many nodes its lock was seen
-}
-
-// A NodeState is one node's reply to Inspect.
-type NodeState struct {
-	Node  string
-	Reply Reply
-}
-
-// A Revocation is a completed Evict or Force.
-type Revocation struct {
-	Name   string
-	Digest string
-	// Over is when every lease of the owner is certainly over, on this process's running clock.
-	Over clock.Instant
-}
-
-// A Grant is a lock that was won. It is safe for concurrent use.
-type Grant struct{}
-
-// Name returns the lock's name.
-func (g *Grant) Name() string { return "" }
-
-// Token returns the fencing token.
-func (g *Grant) Token() int64 { return 0 }
-
-// Value returns the owner value. It is a secret: whoever knows it can release the lock.
-func (g *Grant) Value() string { return "" }
-
-// TTL returns the ttl that renewals ask for.
-func (g *Grant) TTL() time.Duration { return 0 }
-
-// Label returns the label that those who wait are shown.
-func (g *Grant) Label() string { return "" }
-
-// End returns the validity end: the first instant at which the lock is no longer held unless it was renewed
-// before. After a release or a loss it is the instant of that, if earlier.
-func (g *Grant) End() clock.Instant { return 0 }
-
-// Held reports whether the lock is held now. It reads the clock at each call.
-func (g *Grant) Held() bool { return false }
-
-// Remaining returns how long the lock is still held without another renewal; zero or less if it is not.
-func (g *Grant) Remaining() time.Duration { return 0 }
-
-// Nodes returns how many nodes are known to have the lock, by their last replies.
-func (g *Grant) Nodes() int { return 0 }
-
-// Err returns why the grant is over: ErrLost, ErrForced or ErrReleased; nil while it is held.
-func (g *Grant) Err() error { return nil }
-
-var errNotBuilt = errors.New("redlock: not built yet")
-
 // Acquire makes one attempt. It returns as soon as a majority has decided and never waits for the others. A
 // cancelled ctx ends it at once with context.Cause(ctx), wrapped; ctx does not bound the life of the grant.
 // Whatever was or may have been granted to a failed attempt is released in the background.
 //
 // Errors: ErrHeld (*HeldError), ErrQuorum (*QuorumError), ErrForced, ErrQuarantine (*QuarantineError),
 // ErrInvalid, ErrClosed, the error of BeforeSend.
-func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) { return nil, errNotBuilt }
+func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) {
+	if err := errors.Join(checkName(a.Name), checkLabel(a.Label), q.checkTTL(a.TTL), checkWaiter(a.Waiter)); err != nil {
+		return nil, err
+	}
+	if err := q.ready(ctx, OpAcquire, a.Name); err != nil {
+		return nil, err
+	}
+	value := q.rules.value()
+	if a.BeforeSend != nil {
+		if err := a.BeforeSend(value); err != nil {
+			return nil, fmt.Errorf("acquire %q: %w", a.Name, err)
+		}
+	}
+	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Waiter: a.Waiter,
+		Proposal: clock.Wall().UnixMicro()})
+	return g.run(ctx, OpAcquire, func(l *lease, now clock.Instant) { l.begin(now) })
+}
 
-// Renew runs one renewal round and returns nil only if it moved the validity end. Errors: ErrLost, ErrForced,
-// ErrReleased: the grant is over. ErrQuorum (*QuorumError): the round failed and the end stays; try again.
-func (q *Quorum) Renew(ctx context.Context, g *Grant) error { return errNotBuilt }
+// A Resumable is what another process, or the same after a restart, must know of a lease to go on with it.
+type Resumable struct {
+	Name  string
+	Value string
+	Token int64
+	TTL   time.Duration // as it was acquired with
+	Label string
+}
+
+// Resume takes up a lease that another process began and no longer holds. It succeeds only if a majority
+// still has the lock with this very value and token.
+//
+// Errors: ErrLost, ErrForced: the lease is over, and what was left of it is released. ErrQuorum, or the
+// context's: undecided; the lease may be resumed again while it lasts. ErrInvalid, ErrClosed.
+func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
+	err := errors.Join(checkName(r.Name), checkLabel(r.Label), q.checkTTL(r.TTL), checkToken(r.Token))
+	if r.Value == "" {
+		err = errors.Join(err, fmt.Errorf("%w: no owner value", ErrInvalid))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := q.ready(ctx, OpRenew, r.Name); err != nil {
+		return nil, err
+	}
+	g := q.newGrant(Request{Name: r.Name, Value: r.Value, TTL: r.TTL, Label: r.Label})
+	return g.run(ctx, OpRenew, func(l *lease, now clock.Instant) { l.resume(now, r.Token) })
+}
+
+// run starts the lease of a new grant and waits until it is won or not.
+func (g *Grant) run(ctx context.Context, op Op, start func(*lease, clock.Instant)) (*Grant, error) {
+	g.step(start)
+	end := wait(ctx, g.decided, min(g.lease.validity(g.request.TTL), roundLimit))
+	switch {
+	case ctx.Err() != nil: // a cancelled wait is never given a lock
+		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
+		return nil, contextError(ctx, op, g.request.Name)
+	case end == timedOut:
+		g.step(func(l *lease, now clock.Instant) {
+			if !closed(g.decided) {
+				l.abandon(now)
+			}
+		})
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.won:
+		return g, nil
+	case g.lease.reason != errFailed:
+		return nil, fmt.Errorf("%v: %w", op, g.overLocked())
+	case op == OpRenew:
+		return nil, g.lease.roundError(g.q.names)
+	}
+	return nil, g.lease.attemptError(g.q.names)
+}
+
+// Renew runs one renewal round and returns nil only if it moved the validity end. A round ends with its
+// majority, with the validity end or with ctx, whichever is first. Concurrent calls share a round.
+//
+// Errors: ErrLost, ErrForced, ErrReleased: the grant is over. ErrQuorum (*QuorumError), or the context's: the
+// round came to nothing and the end stays; another one may have better luck.
+func (q *Quorum) Renew(ctx context.Context, g *Grant) error { return g.renew(ctx) }
 
 // Release ends the grant locally at once and deletes the lock at all nodes. It returns when a majority has
-// answered or ctx is done; the rest goes on in the background. It may be called again: it then returns
-// what the first call found. The error is ErrLost or ErrForced if the grant was already over.
-func (q *Quorum) Release(ctx context.Context, g *Grant) error { return errNotBuilt }
+// answered or ctx is done; the rest goes on in the background. It may be called again, from anywhere.
+//
+// Errors: ErrLost, ErrForced: the grant was over before, and its lock was released then. ErrQuorum
+// (*QuorumError), or the context's: it is over, but some nodes may keep the lock until its ttl ends.
+func (q *Quorum) Release(ctx context.Context, g *Grant) error { return g.release(ctx) }
 
 // Leave takes a waiter out of the queues. It does not wait for the nodes.
-func (q *Quorum) Leave(name string, w Waiter) {}
-
-// Inspect asks all nodes about a name and returns what those say that answered first, at least a majority.
-func (q *Quorum) Inspect(ctx context.Context, name string) (*State, error) { return nil, errNotBuilt }
-
-// Evict revokes an owner, named by its digest: it can no longer renew, and its lock stays exclusive until it
-// expires.
-func (q *Quorum) Evict(ctx context.Context, name, digest string) (*Revocation, error) {
-	return nil, errNotBuilt
+func (q *Quorum) Leave(name string, w Waiter) {
+	for i := range q.nodes {
+		q.send(message{node: i, req: Request{Op: OpLeave, Name: name, Waiter: w}}, func(Reply) {})
+	}
 }
-
-// Force revokes an owner and deletes its lock at once. It breaks exclusion: until Revocation.Over the old
-// holder may still believe that it holds the lock, and only fencing protects the resource.
-func (q *Quorum) Force(ctx context.Context, name, digest string) (*Revocation, error) {
-	return nil, errNotBuilt
-}
-
-// Resume takes up a lease that another process began. It succeeds only if a majority still has the lock
-// with this very value and token.
-func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) { return nil, errNotBuilt }
-
-// Nodes returns the nodes, in the order given to New.
-func (q *Quorum) Nodes() []Node { return q.nodes }
-
-// Majority returns how many nodes make a majority.
-func (q *Quorum) Majority() int { return len(q.nodes)/2 + 1 }
 
 // Close waits until the releases that run in the background are answered or given up, or until ctx is done.
-// Later calls of Acquire, Resume, Evict and Force fail with ErrClosed.
-func (q *Quorum) Close(ctx context.Context) error { return nil }
+// Later calls of Acquire, Resume, Inspect, Evict and Force fail with ErrClosed, and grants that still live
+// are left to their ttl: release them before.
+func (q *Quorum) Close(ctx context.Context) error {
+	q.mu.Lock()
+	q.closed = true
+	if q.idle == nil {
+		q.idle = make(chan struct{})
+		if q.inflight == 0 {
+			close(q.idle)
+		}
+	}
+	idle := q.idle
+	q.mu.Unlock()
+
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("close quorum: %w", context.Cause(ctx))
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.shut = true
+	return err
+}
+
+// send hands a message to its node and keeps count of it until it is answered.
+func (q *Quorum) send(m message, reply func(Reply)) {
+	q.mu.Lock()
+	shut := q.shut
+	if !shut {
+		q.inflight++
+	}
+	q.mu.Unlock()
+	if shut {
+		reply(Reply{Status: StatusError, Err: ErrClosed, NotSent: true})
+		return
+	}
+	q.nodes[m.node].Send(m.req, func(r Reply) {
+		reply(r) // may send more
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.inflight--
+		if q.inflight == 0 && q.idle != nil && !closed(q.idle) {
+			close(q.idle)
+		}
+	})
+}
+
+// ready tells whether something new may begin.
+func (q *Quorum) ready(ctx context.Context, op Op, name string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return fmt.Errorf("%v %q: %w", op, name, ErrClosed)
+	}
+	if ctx.Err() != nil {
+		return contextError(ctx, op, name)
+	}
+	return nil
+}
+
+func (q *Quorum) checkTTL(ttl time.Duration) error {
+	if ttl < MinTTL || ttl > q.opts.LongestTTL {
+		return fmt.Errorf("%w: ttl %v, must be %v to %v", ErrInvalid, ttl, MinTTL, q.opts.LongestTTL)
+	}
+	if d := q.opts.Drift(ttl); d < 0 || d >= ttl {
+		return fmt.Errorf("%w: ttl %v leaves nothing beside a drift of %v", ErrInvalid, ttl, d)
+	}
+	return nil
+}
+
+type ending uint8
+
+const (
+	settled ending = iota
+	cancelled
+	timedOut
+)
+
+// wait waits for c, but not for longer than ctx and the limit. If c is closed, nothing else counts.
+func wait(ctx context.Context, c <-chan struct{}, limit time.Duration) ending {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	end := settled
+	select {
+	case <-c:
+	case <-ctx.Done():
+		end = cancelled
+	case <-timer.C:
+		end = timedOut
+	}
+	if closed(c) {
+		return settled
+	}
+	return end
+}
+
+// contextError wraps the cause of a context's end, and its Err where the cause does not include it.
+func contextError(ctx context.Context, op Op, name string) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return fmt.Errorf("%v %q: %w", op, name, cause)
+	}
+	return fmt.Errorf("%v %q: %w (%w)", op, name, cause, err)
+}

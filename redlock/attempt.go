@@ -1,0 +1,199 @@
+package redlock
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+)
+
+// errFailed ends an attempt that won no majority; attemptError tells the caller why.
+var errFailed = errors.New("attempt failed")
+
+// begin sends the acquire to all nodes, each at most once in the life of the value.
+func (l *lease) begin(now clock.Instant) {
+	l.start = now
+	l.end = now.Add(l.validity(l.request.TTL))
+	for i := range l.members {
+		l.send(i, Request{Op: OpAcquire})
+	}
+}
+
+// abandon ends an attempt that was not decided: time-out, or the caller lost interest. A lease that was won
+// in the meantime is released.
+func (l *lease) abandon(now clock.Instant) {
+	switch l.phase {
+	case proposing, raising:
+		l.finish(errFailed)
+	case resuming:
+		l.leave()
+	case holding:
+		if l.round.resume {
+			l.leave()
+			return
+		}
+		l.release(now)
+	}
+}
+
+// voted counts the answer to an acquire. The first majority of grants is Q; what comes later is not needed.
+func (l *lease) voted(node int, r Reply, now clock.Instant) {
+	m := &l.members[node]
+	m.vote, m.voted = r, true
+	if l.phase != proposing {
+		return
+	}
+	m.granted = r.Status == StatusGranted
+	granted, open := l.count(func(m *member) bool { return m.granted }), l.count(func(m *member) bool { return !m.voted })
+	switch {
+	case granted >= l.majority():
+		l.agree(now)
+	case granted+open < l.majority():
+		l.finish(errFailed)
+	}
+}
+
+// agree makes the highest fence of Q the token, and asks those of Q that are behind to store it.
+func (l *lease) agree(now clock.Instant) {
+	l.phase = raising
+	for i := range l.members {
+		if l.members[i].granted {
+			l.token = max(l.token, l.members[i].vote.Fence)
+		}
+	}
+	for i := range l.members {
+		m := &l.members[i]
+		m.stored = m.granted && l.rules.confirms(m.vote.Fence, l.token)
+	}
+	if l.decide(now) {
+		return
+	}
+	for i := range l.members {
+		if m := &l.members[i]; m.granted && !m.stored {
+			l.send(i, Request{Op: OpRaise, Token: l.token})
+		}
+	}
+}
+
+func (l *lease) raisedBy(node int, r Reply, now clock.Instant) {
+	if l.phase != raising {
+		return
+	}
+	m := &l.members[node]
+	m.raiseErr = r.Err
+	m.stored = l.rules.raised(r.Status)
+	m.granted = m.stored // a node of Q that did not store the token is out of it
+	if !l.decide(now) && l.count(func(m *member) bool { return m.granted }) < l.majority() {
+		l.finish(errFailed)
+	}
+}
+
+// decide turns the attempt into a lease if H, the nodes that stored the token, is a majority.
+func (l *lease) decide(now clock.Instant) bool {
+	if l.count(func(m *member) bool { return m.stored }) < l.majority() {
+		return false
+	}
+	if !l.rules.held(now, l.end, false) { // won too late
+		l.token = 0
+		l.finish(errFailed)
+		return true
+	}
+	l.phase = holding
+	return true
+}
+
+func (l *lease) count(is func(*member) bool) int {
+	n := 0
+	for i := range l.members {
+		if is(&l.members[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// attemptError explains errFailed. With a majority of nodes in good order the lock was held; otherwise
+// quarantine or errors were what kept it from being decided.
+func (l *lease) attemptError(names []string) error {
+	var granted, held, quarantined int
+	for _, m := range l.members {
+		switch {
+		case !m.voted:
+		case m.vote.Status == StatusGranted:
+			granted++
+		case m.vote.Status == StatusHeld:
+			held++
+		case m.vote.Status == StatusQuarantine:
+			quarantined++
+		}
+	}
+	failed := l.count(func(m *member) bool { return m.voted && m.vote.Status == StatusError })
+	switch {
+	case held > 0 && failed+quarantined < l.majority() && granted < l.majority():
+		return l.heldError(granted, held)
+	case quarantined > 0 && granted+held+quarantined >= l.majority():
+		return l.quarantineError(granted+held, quarantined)
+	}
+	return l.quorumError(OpAcquire, granted, names)
+}
+
+// heldError describes the owner that was met at most nodes.
+func (l *lease) heldError(granted, held int) *HeldError {
+	e := &HeldError{Name: l.request.Name, Granted: granted, Held: held}
+	seen := map[string]int{}
+	var left []time.Duration
+	for _, m := range l.members {
+		if m.vote.Status != StatusHeld {
+			continue
+		}
+		left = append(left, m.vote.Remaining)
+		seen[m.vote.Digest]++
+		if seen[m.vote.Digest] > seen[e.Digest] || e.Digest == "" {
+			e.Digest = m.vote.Digest
+		}
+	}
+	for _, m := range l.members {
+		if m.vote.Status == StatusHeld && m.vote.Digest == e.Digest && m.vote.Recorded {
+			e.Label, e.Recorded = m.vote.Label, true
+		}
+	}
+	e.Remaining = nth(left, l.majority()-granted)
+	return e
+}
+
+func (l *lease) quarantineError(usable, quarantined int) *QuarantineError {
+	var left []time.Duration
+	for _, m := range l.members {
+		if m.vote.Status == StatusQuarantine {
+			left = append(left, m.vote.Remaining)
+		}
+	}
+	return &QuarantineError{Name: l.request.Name, Nodes: quarantined, Remaining: nth(left, l.majority()-usable)}
+}
+
+// nth returns the n-th shortest of the times that nodes have left (from 1; the longest if there are fewer).
+// A negative time is no end at all, and so the longest.
+func nth(left []time.Duration, n int) time.Duration {
+	slices.SortFunc(left, func(a, b time.Duration) int { return cmp.Compare(uint64(a), uint64(b)) })
+	return left[max(min(n, len(left)), 1)-1]
+}
+
+// quorumError collects what the nodes said that were no help.
+func (l *lease) quorumError(op Op, agreed int, names []string) *QuorumError {
+	e := newQuorumError(op, l.request.Name, len(l.members), agreed)
+	for i, m := range l.members {
+		switch {
+		case !m.voted:
+			e.add(names[i], ErrNoAnswer)
+		case m.vote.failure() != nil:
+			e.add(names[i], m.vote.failure())
+		case m.raiseErr != nil:
+			e.add(names[i], m.raiseErr)
+		case m.granted && !m.stored: // to the raise; or all answers came too late
+			e.add(names[i], ErrNoAnswer)
+		}
+	}
+	return e
+}
