@@ -35,9 +35,10 @@ func (db *DB) Volatile() int { return db.ttls.n }
 
 // Lookup returns the entry of key, nil if there is none at now, and notes the access.
 func (db *DB) Lookup(key []byte, now clock.Instant) *Entry {
+	db.ks.access = seconds(now)
 	e := db.Peek(key, now)
 	if e != nil {
-		e.access = seconds(now)
+		e.access = db.ks.access
 	}
 	return e
 }
@@ -131,7 +132,7 @@ func (db *DB) Move(src *Entry, dst *DB, key []byte) *Entry {
 func (db *DB) add(key, value []byte, o *object) *Entry {
 	buf := make([]byte, 0, len(key)+len(value))
 	buf = append(append(buf, key...), value...)
-	e := &Entry{buf: buf, obj: o, klen: uint32(len(key)), hash: hashOf(key), access: seconds(clock.Now())}
+	e := &Entry{buf: buf, obj: o, klen: uint32(len(key)), hash: hashOf(key), access: db.ks.access}
 	db.dict.insert(e)
 	return e
 }

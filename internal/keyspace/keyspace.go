@@ -14,6 +14,8 @@ type Keyspace struct {
 	Expired func(db *DB, key []byte)
 
 	calendar calendar
+	// access is the time of the latest lookup or cycle, for the access time of new entries.
+	access uint32
 }
 
 // New returns a Keyspace of n empty databases.
@@ -70,6 +72,7 @@ const cycleBatch = 32
 // left work behind. It costs nothing per key that has not expired.
 func (ks *Keyspace) ExpireCycle(now clock.Instant, budget time.Duration) (removed int, more bool) {
 	end := clock.Now().Add(budget)
+	ks.access = seconds(now)
 	for _, db := range ks.dbs {
 		for db.ttls.n > 0 && !now.Before(db.ttls.at(0).deadline) {
 			if removed%cycleBatch == cycleBatch-1 && !clock.Now().Before(end) {
