@@ -180,7 +180,7 @@ func memory(name string, low, high int64, field func(*Config) *int64) directive 
 		name: name,
 		get:  func(c *Config) string { return strconv.FormatInt(*field(c), 10) },
 		set: func(c *Config, value string) error {
-			n, ok := parseMemory(value)
+			n, ok := ParseMemory(value)
 			if !ok {
 				return errNotMemory
 			}
@@ -208,8 +208,8 @@ func between(low, high int64) error {
 	return wireError(fmt.Sprintf("argument must be between %d and %d inclusive", low, high))
 }
 
-// parseMemory reads a number of bytes with an optional unit: k is 1000, kb is 1024, and so on.
-func parseMemory(text string) (int64, bool) {
+// ParseMemory reads a number of bytes with an optional unit: k is 1000, kb is 1024, and so on.
+func ParseMemory(text string) (int64, bool) {
 	text = strings.ToLower(text)
 	digits := strings.TrimRight(text, "bkmg")
 	unit, ok := map[string]int64{
@@ -255,8 +255,8 @@ func setOutputLimits(c *Config, value string) error {
 	}
 	normal, pubsub := c.NormalOutput, c.PubSubOutput
 	for ; len(words) > 0; words = words[4:] {
-		hard, ok1 := parseMemory(words[1])
-		soft, ok2 := parseMemory(words[2])
+		hard, ok1 := ParseMemory(words[1])
+		soft, ok2 := ParseMemory(words[2])
 		secs, ok3 := resp.ParseInt([]byte(words[3]))
 		if !ok1 || !ok2 || !ok3 || secs < 0 || secs > math.MaxInt32 {
 			return errOutputLimitValue
