@@ -2,7 +2,8 @@
 --
 -- The queue is one sorted set. Score: the proposal of the waiter's first attempt (microseconds). Member:
 -- "ID;DEADLINE", DEADLINE being this node's wall clock (milliseconds) after which the waiter counts as dead.
--- The order is (score, ID) on every node, so that the nodes agree on the head without talking.
+-- The order is (score, ID) on every node, IDs being compared with the semicolon at their end, so that the
+-- nodes agree on the head without talking.
 
 -- entry returns the waiter's member, or nil.
 local function entry(queue, since, id)

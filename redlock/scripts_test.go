@@ -1,0 +1,372 @@
+package redlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+)
+
+// scriptServers returns the servers on which the scripts are tried: those of HOLDFAST_REDLOCK_NODES (a comma
+// list of addresses; their data is flushed), or else a redis-server started for the test. Without one it skips
+// the test, but not under CI=true.
+func scriptServers(t *testing.T) map[string]*redis.Client {
+	t.Helper()
+	if list := os.Getenv("HOLDFAST_REDLOCK_NODES"); list != "" {
+		servers := map[string]*redis.Client{}
+		for addr := range strings.SplitSeq(list, ",") {
+			servers[addr] = dial(t, "tcp", addr)
+		}
+		return servers
+	}
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no redis-server in PATH")
+		}
+		t.Skip("no redis-server in PATH")
+	}
+	dir, err := os.MkdirTemp("", "redlock") // shorter than t.TempDir: a socket's path is limited
+	require.NoError(t, err)
+	sock := dir + "/s"
+	cmd := exec.Command(path, "--port", "0", "--unixsocket", sock, "--save", "", "--appendonly", "no", "--dir", dir)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		os.RemoveAll(dir)
+	})
+	return map[string]*redis.Client{"redis-server": dial(t, "unix", sock)}
+}
+
+func dial(t *testing.T, network, addr string) *redis.Client {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DisableIdentity: true, Protocol: 2,
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return net.Dial(network, addr) }})
+	t.Cleanup(func() { c.Close() })
+	require.Eventually(t, func() bool { return c.Ping(t.Context()).Err() == nil }, 10*time.Second, 5*time.Millisecond)
+	for _, s := range Scripts() {
+		sha, err := c.ScriptLoad(t.Context(), s.Source).Result()
+		require.NoError(t, err, s.Name)
+		require.Equal(t, s.SHA1, sha, s.Name)
+	}
+	return c
+}
+
+// execute runs a request at a server.
+func execute(ctx context.Context, c *redis.Client, r Request) Reply {
+	call := r.Call()
+	args := make([]any, len(call.Args))
+	for i, a := range call.Args {
+		args[i] = a
+	}
+	return r.Decode(c.EvalSha(ctx, call.Script.SHA1, call.Keys, args...).Result())
+}
+
+// Ensure that the scripts and the model's node give equal replies, publish equal wake-up messages and end in
+// equal states, over random sequences of requests. Nothing expires meanwhile: all ttls are hours, and what
+// expires is made to.
+func TestScriptsMatchModel(t *testing.T) {
+	for addr, c := range scriptServers(t) {
+		t.Run(addr, func(t *testing.T) {
+			sub := c.PSubscribe(t.Context(), wakePrefix+"*")
+			defer sub.Close()
+			_, err := sub.Receive(t.Context())
+			require.NoError(t, err)
+			rapid.Check(t, func(rt *rapid.T) { matchScripts(rt, c, sub) })
+		})
+	}
+}
+
+func matchScripts(t *rapid.T, c *redis.Client, sub *redis.PubSub) {
+	ctx := context.Background()
+	require.NoError(t, c.FlushAll(ctx).Err())
+	now := clock.Now()
+	model := &simNode{rules: rightNode(), stretch: func() time.Duration { return 0 },
+		wall: func() int64 { return clock.Wall().UnixMicro() }}
+	name := rapid.SampledFrom([]string{"a", "orders/42", "{x}y", "mit Leerzeichen\n\x00", "}{"}).Draw(t, "name")
+	keys := Keys(name)
+	published := 0
+	for range rapid.IntRange(1, 30).Draw(t, "steps") {
+		if event := rapid.IntRange(0, 9).Draw(t, "event"); event < 3 {
+			strangeEvent(t, c, model, keys, event)
+			continue
+		}
+		r := drawRequest(t, name)
+		want, got := model.do(r, now), execute(ctx, c, r)
+		equalReplies(t, r, want, got)
+		for ; published < len(model.woken); published++ {
+			m, err := sub.ReceiveMessage(ctx)
+			require.NoError(t, err)
+			require.Equal(t, model.woken[published], m.Channel+" "+m.Payload)
+		}
+	}
+	equalState(t, c, model, keys)
+}
+
+// strangeEvent is what happens to a lock behind the back of the scripts.
+func strangeEvent(t *rapid.T, c *redis.Client, model *simNode, keys NameKeys, event int) {
+	ctx := context.Background()
+	switch event {
+	case 0: // the lock expires, and with it the record beside it
+		require.NoError(t, c.Del(ctx, keys.Lock, keys.Holder).Err())
+		model.owner, model.record = "", simRecord{}
+	case 1: // redsync or a bare SET takes it when it is free; the record of an earlier holder may still be there
+		if model.owner == "" {
+			require.NoError(t, c.Set(ctx, keys.Lock, "redsync", redis.KeepTTL).Err())
+			model.owner, model.expires = "redsync", never
+		}
+	case 2: // the fence is gone
+		require.NoError(t, c.Del(ctx, keys.Fence).Err())
+		model.fence = 0
+	}
+}
+
+func drawRequest(t *rapid.T, name string) Request {
+	value := rapid.SampledFrom([]string{"v1", "v2", "v3", "redsync"})
+	hours := rapid.Custom(func(t *rapid.T) time.Duration {
+		return time.Duration(rapid.IntRange(1, 5).Draw(t, "hours")) * time.Hour
+	})
+	token := rapid.OneOf(rapid.Int64Range(1, 20), rapid.Int64Range(1e15, 1e15+20), rapid.Int64Range(MaxToken-3, MaxToken))
+	// Near now the wall clocks of test and server would have to agree; a day ahead is the clamp.
+	proposal := rapid.OneOf(rapid.Just(int64(-1)), rapid.Int64Range(0, 20), rapid.Int64Range(1e15, 1e15+20),
+		rapid.Just(clock.Wall().Add(23*time.Hour).UnixMicro()), rapid.Just(clock.Wall().Add(25*time.Hour).UnixMicro()), rapid.Just(int64(MaxToken)))
+	waiter := rapid.SampledFrom([]Waiter{{}, {ID: "c/1", Since: 1e15 + 1, Heartbeat: time.Hour}, {ID: "c/10", Since: 1e15 + 1, Heartbeat: 2 * time.Hour},
+		{ID: "d/1", Since: 1e15, Heartbeat: time.Hour}})
+	r := Request{Name: name, Op: rapid.SampledFrom([]Op{OpAcquire, OpAcquire, OpAcquire, OpRaise, OpRenew, OpRenew, OpRelease, OpRelease,
+		OpLeave, OpEvict, OpForce, OpInspect}).Draw(t, "op")}
+	switch r.Op {
+	case OpAcquire:
+		r.Proposal, r.Waiter = proposal.Draw(t, "p"), waiter.Draw(t, "waiter")
+		r.Label = rapid.SampledFrom([]string{"", "w1", "ä\x00\n"}).Draw(t, "label")
+	case OpRaise, OpRenew:
+		r.Token = token.Draw(t, "T")
+	case OpLeave:
+		r.Waiter = waiter.Draw(t, "waiter")
+	case OpEvict, OpForce:
+		r.Digest = Digest(value.Draw(t, "revoked"))
+	}
+	r.Value, r.TTL, r.FenceTTL = value.Draw(t, "v"), hours.Draw(t, "ttl"), 24*time.Hour
+	return r
+}
+
+// sameTime forgives what passes during a test; the ttls in use differ by hours.
+func sameTime(a, b time.Duration) bool { return (a-b).Abs() < 20*time.Minute && (a < 0) == (b < 0) }
+
+func equalReplies(t *rapid.T, r Request, want, got Reply) {
+	require.Truef(t, sameTime(want.Remaining, got.Remaining), "%+v: remaining %v, want %v", r, got.Remaining, want.Remaining)
+	got.Remaining = want.Remaining
+	if want.Err != nil {
+		require.EqualErrorf(t, got.Err, want.Err.Error(), "%+v", r)
+		got.Err = want.Err
+	}
+	require.Equalf(t, want, got, "%+v", r)
+}
+
+func equalState(t *rapid.T, c *redis.Client, model *simNode, keys NameKeys) {
+	ctx := context.Background()
+	owner, _ := c.Get(ctx, keys.Lock).Result()
+	require.Equal(t, model.owner, owner)
+	if owner != "" {
+		left, _ := c.PTTL(ctx, keys.Lock).Result()
+		want := time.Duration(-1)
+		if model.expires != never {
+			want = clock.Until(model.expires)
+		}
+		require.Truef(t, sameTime(want, left), "expiry %v, want %v", left, want)
+	}
+	fence, _ := c.Get(ctx, keys.Fence).Int64()
+	require.Equal(t, model.fence, fence)
+	var queue, revoked []string
+	for _, w := range model.queue {
+		queue = append(queue, w.id)
+	}
+	for d := range model.revoked {
+		revoked = append(revoked, d)
+	}
+	members, _ := c.ZRange(ctx, keys.Waiters, 0, -1).Result()
+	for i := range members {
+		members[i], _, _ = strings.Cut(members[i], ";")
+	}
+	require.Equal(t, queue, slices.Clip(append([]string(nil), members...)))
+	digests, _ := c.ZRange(ctx, keys.Revoked, 0, -1).Result()
+	require.ElementsMatch(t, revoked, digests)
+	for _, key := range []string{keys.Fence, keys.Holder, keys.Waiters, keys.Revoked} {
+		left, _ := c.PTTL(ctx, key).Result()
+		require.NotEqualf(t, time.Duration(-1), left, "%s would stay for ever", key)
+	}
+}
+
+// Ensure that a key of another type at any of a name's places is an error that takes no lock and deletes
+// nothing, and says what is wrong.
+func TestScriptsWrongType(t *testing.T) {
+	for addr, c := range scriptServers(t) {
+		t.Run(addr, func(t *testing.T) {
+			ctx := t.Context()
+			for op := OpAcquire; op <= OpInspect; op++ {
+				if op == OpLeave || op == OpEvict {
+					continue // they do not look at the lock's value
+				}
+				require.NoError(t, c.FlushAll(ctx).Err())
+				require.NoError(t, c.RPush(ctx, "list", "x").Err())
+				reply := execute(ctx, c, Request{Op: op, Name: "list", Value: "v", TTL: time.Hour, FenceTTL: time.Hour, Token: 1, Digest: Digest("v")})
+				require.Equal(t, StatusError, reply.Status, op)
+				assert.EqualError(t, reply.Err, "WRONGTYPE the lock key holds something that is no lock", op)
+				assert.True(t, reply.NotSent, op)
+				n, err := c.DBSize(ctx).Result()
+				require.NoError(t, err)
+				assert.EqualValues(t, 1, n, op)
+			}
+			for _, key := range []string{Keys("n").Fence, Keys("n").Holder, Keys("n").Waiters, Keys("n").Revoked} {
+				require.NoError(t, c.FlushAll(ctx).Err())
+				require.NoError(t, c.RPush(ctx, key, "x").Err())
+				w := Waiter{ID: "c/1", Since: 1, Heartbeat: time.Hour}
+				reply := execute(ctx, c, Request{Op: OpAcquire, Name: "n", Value: "v", TTL: time.Hour, FenceTTL: time.Hour, Waiter: w})
+				assert.ErrorContains(t, reply.Err, "WRONGTYPE", key)
+				assert.False(t, reply.NotSent, key)
+				assert.ErrorIs(t, c.Get(ctx, "n").Err(), redis.Nil, key)
+			}
+		})
+	}
+}
+
+// Ensure that a fence that is no number, or is too large, is an error that changes nothing.
+func TestScriptsBadFence(t *testing.T) {
+	for addr, c := range scriptServers(t) {
+		t.Run(addr, func(t *testing.T) {
+			for _, fence := range []string{"x", "", "nan", "inf", "9007199254740991", "1e300"} {
+				require.NoError(t, c.FlushAll(t.Context()).Err())
+				require.NoError(t, c.Set(t.Context(), Keys("n").Fence, fence, 0).Err())
+				reply := execute(t.Context(), c, Request{Op: OpAcquire, Name: "n", Value: "v", TTL: time.Hour, FenceTTL: time.Hour})
+				require.ErrorContains(t, reply.Err, "FENCE", fence)
+				assert.True(t, reply.NotSent)
+				assert.Equal(t, fence, c.Get(t.Context(), Keys("n").Fence).Val())
+				assert.EqualValues(t, 1, c.DBSize(t.Context()).Val())
+			}
+		})
+	}
+}
+
+// Ensure that tokens pass through Lua's doubles unrounded, up to the very last one.
+func TestScriptsLargeTokens(t *testing.T) {
+	for addr, c := range scriptServers(t) {
+		t.Run(addr, func(t *testing.T) {
+			for _, fence := range []int64{1e15 - 1, 1e15, 1234567890123456, 1 << 52, MaxToken - 2, MaxToken - 1} {
+				require.NoError(t, c.FlushAll(t.Context()).Err())
+				require.NoError(t, c.Set(t.Context(), Keys("n").Fence, fence, 0).Err())
+				r := Request{Op: OpAcquire, Name: "n", Value: "v", TTL: time.Hour, FenceTTL: time.Hour}
+				assert.Equal(t, Reply{Status: StatusGranted, Fence: fence + 1}, execute(t.Context(), c, r))
+				assert.Equal(t, fmt.Sprint(fence+1), c.Get(t.Context(), Keys("n").Fence).Val())
+				r.Op, r.Token = OpRenew, fence+1
+				assert.Equal(t, Reply{Status: StatusExtended, Fence: fence + 1}, execute(t.Context(), c, r))
+				require.NoError(t, c.Del(t.Context(), "n").Err())
+				assert.Equal(t, Reply{Status: StatusHealed}, execute(t.Context(), c, r))
+				assert.Equal(t, fmt.Sprint(fence+1), c.Get(t.Context(), Keys("n").Fence).Val())
+			}
+		})
+	}
+}
+
+// Ensure that the queue is bounded, that dead waiters at its front make room in a full one, that a wake-up
+// skips the dead, and that an ACL that denies PUBLISH does not undo a release.
+func TestScriptsQueueBounds(t *testing.T) {
+	for addr, c := range scriptServers(t) {
+		t.Run(addr, func(t *testing.T) {
+			ctx := t.Context()
+			require.NoError(t, c.FlushAll(ctx).Err())
+			take := Request{Op: OpAcquire, Name: "n", Value: "v", TTL: time.Hour, FenceTTL: time.Hour}
+			require.Equal(t, StatusGranted, execute(ctx, c, take).Status)
+			members := make([]redis.Z, 0, queueCap)
+			for i := range queueCap {
+				members = append(members, redis.Z{Score: float64(i), Member: fmt.Sprintf("c/%d;%d", i, clock.Wall().Add(time.Hour).UnixMilli())})
+			}
+			queue := Keys("n").Waiters
+			require.NoError(t, c.ZAdd(ctx, queue, members...).Err())
+			take.Value, take.Waiter = "w", Waiter{ID: "d/1", Since: 1e15, Heartbeat: time.Hour}
+			require.Equal(t, StatusHeld, execute(ctx, c, take).Status)
+			require.EqualValues(t, queueCap, c.ZCard(ctx, queue).Val(), "a full queue takes nobody")
+
+			require.NoError(t, c.ZAdd(ctx, queue, redis.Z{Score: -2, Member: "c/x;1"}, redis.Z{Score: -1, Member: "c/y"}).Err())
+			require.Equal(t, StatusHeld, execute(ctx, c, take).Status)
+			require.EqualValues(t, queueCap, c.ZCard(ctx, queue).Val(), "the dead have gone, still full")
+			require.NoError(t, c.ZRem(ctx, queue, members[5].Member).Err())
+			require.NoError(t, c.ZAdd(ctx, queue, redis.Z{Score: -2, Member: "c/x;1"}).Err())
+			require.Equal(t, StatusHeld, execute(ctx, c, take).Status)
+			require.EqualValues(t, queueCap, c.ZCard(ctx, queue).Val(), "the dead one's place was taken")
+			last := c.ZRange(ctx, queue, -1, -1).Val()
+			require.Contains(t, last[0], "d/1;")
+
+			require.NoError(t, c.ZAdd(ctx, queue, redis.Z{Score: -2, Member: "c/x;1"}).Err())
+			sub := c.Subscribe(ctx, WakeChannel("c/0"))
+			defer sub.Close()
+			_, err := sub.Receive(ctx)
+			require.NoError(t, err)
+			require.Equal(t, StatusOK, execute(ctx, c, Request{Op: OpRelease, Name: "n", Value: "v"}).Status)
+			m, err := sub.ReceiveMessage(ctx)
+			require.NoError(t, err)
+			assert.Equal(t, "c/0 n", m.Payload)
+
+			take.Waiter = Waiter{}
+			require.Equal(t, StatusGranted, execute(ctx, c, take).Status)
+			if err := c.Do(ctx, "ACL", "SETUSER", "default", "-publish").Err(); err == nil {
+				defer c.Do(context.WithoutCancel(ctx), "ACL", "SETUSER", "default", "+publish")
+				assert.Equal(t, StatusOK, execute(ctx, c, Request{Op: OpRelease, Name: "n", Value: "w"}).Status)
+				assert.Zero(t, c.Exists(ctx, "n").Val())
+			}
+		})
+	}
+}
+
+// Ensure that a lock whose record belongs to an earlier holder is not taken for recorded.
+func TestScriptsStaleRecord(t *testing.T) {
+	for addr, c := range scriptServers(t) {
+		t.Run(addr, func(t *testing.T) {
+			ctx := t.Context()
+			require.NoError(t, c.FlushAll(ctx).Err())
+			take := Request{Op: OpAcquire, Name: "n", Value: "v", Label: "ours", TTL: time.Hour, FenceTTL: time.Hour}
+			require.Equal(t, StatusGranted, execute(ctx, c, take).Status)
+			require.NoError(t, c.Set(ctx, "n", "theirs", 0).Err())
+			take.Value = "w"
+			reply := execute(ctx, c, take)
+			assert.Equal(t, Reply{Status: StatusHeld, Remaining: -1, Digest: Digest("theirs")}, reply)
+		})
+	}
+}
+
+// Ensure that errors are classified by whether the node has begun to execute.
+func TestDecodeErrors(t *testing.T) {
+	lost := errors.New("read tcp: i/o timeout")
+	for text, want := range map[string]Reply{
+		"NOSCRIPT No matching script.":          {Status: StatusError, NotSent: true},
+		"LOADING Redis is loading":              {Status: StatusError, NotSent: true},
+		"FENCE the fence is no integer":         {Status: StatusError, NotSent: true},
+		"NOPERM x script: ab, on @user_script:": {Status: StatusError},
+		"ERR something":                         {Status: StatusError},
+		"MOVED":                                 {Status: StatusError, NotSent: true},
+		"QUARANTINE 1500 ms left":               {Status: StatusQuarantine, Remaining: 1500 * time.Millisecond},
+		"QUARANTINE":                            {Status: StatusQuarantine},
+		"QUARANTINE -3":                         {Status: StatusQuarantine},
+		"QUARANTINE 99999999999999999999":       {Status: StatusQuarantine},
+		"QUARANTINES 5":                         {Status: StatusError},
+		lost.Error():                            {Status: StatusError},
+	} {
+		err := errors.New(text)
+		if want.Status == StatusError {
+			want.Err = err
+		}
+		assert.Equal(t, want, Request{Op: OpAcquire}.Decode(nil, err), text)
+	}
+}
