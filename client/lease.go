@@ -2,60 +2,207 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/redlock"
 )
 
 // A Lease is a lock that is held, until Unlock or until it is lost. It is safe for concurrent use; pass it
 // (or its token) to whatever works under the lock. There is no implicit reentrancy: code that holds a lease
 // and asks for the same name again waits for itself.
 //
-// Check Context, not Remaining, before each step; give Token to every resource that can refuse an older one.
-type Lease struct{}
+// Work under Context, and give Token to every resource that can refuse an older one.
+type Lease struct {
+	c     *Client
+	grant *redlock.Grant
+	// entry is the place in the nodes' queues that may have outlived the wait; see leaveQueue.
+	entry     redlock.Waiter
+	leaveOnce sync.Once
+
+	ctx    context.Context // the lease's own life, the one exception to "no context in a struct"
+	cancel context.CancelCauseFunc
+	lost   chan struct{}
+
+	watch watch // the watchdog's
+
+	mu       sync.Mutex
+	over     error         // nil while held; ErrReleased or a *LossError
+	failed   error         // what the last renewal ended with; nil: it moved the end
+	released chan struct{} // not nil once Unlock was called; closed when it knows its result
+	result   error         // of Unlock; valid once released is closed
+}
+
+// newLease makes a lease of a grant and has it watched. entry is the waiter that may still be queued.
+func (c *Client) newLease(ctx context.Context, g *redlock.Grant, set lockSettings, entry redlock.Waiter) *Lease {
+	l := &Lease{c: c, grant: g, entry: entry, lost: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	c.dog.add(l, set.renew)
+	return l
+}
 
 // Name returns the lock's name.
-func (l *Lease) Name() string { return "" }
+func (l *Lease) Name() string { return l.grant.Name() }
 
 // Token returns the fencing token, 1 to 2^53-1: higher than that of every lease of this name that ended
 // before this one began. Renewal does not change it.
-func (l *Lease) Token() int64 { return 0 }
+func (l *Lease) Token() int64 { return l.grant.Token() }
 
 // TTL returns the ttl that each renewal asks for.
-func (l *Lease) TTL() time.Duration { return 0 }
+func (l *Lease) TTL() time.Duration { return l.grant.TTL() }
 
 // Owner returns the label that others are shown as the holder.
-func (l *Lease) Owner() string { return "" }
+func (l *Lease) Owner() string { return l.grant.Label() }
 
 // Context returns the context under which to do the work. It ends when the lease does, at the validity end
 // at the latest, whatever calls are in flight; context.Cause then matches ErrExpired, ErrStolen, ErrQuorum
 // or ErrForced, or ErrReleased after Unlock. It carries the values of the context given to Lock, but not its
 // cancellation or deadline.
-func (l *Lease) Context() context.Context { return context.Background() }
+//
+// After a suspend of the machine the context may end up to a second late; Err is right at every moment.
+func (l *Lease) Context() context.Context { return l.ctx }
 
 // Lost returns a channel that is closed if the lease ends before it is unlocked. After a regular Unlock it
 // stays open for ever; wait for Context().Done() beside it.
-func (l *Lease) Lost() <-chan struct{} { return nil }
+func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
 // Err returns nil while the lock is held, and then why it is over: ErrReleased, or a *LossError. It is
 // computed from the clock at each call.
-func (l *Lease) Err() error { return nil }
+func (l *Lease) Err() error {
+	l.mu.Lock()
+	over := l.over
+	l.mu.Unlock()
+	if over == nil && !l.grant.Held() {
+		l.expire()
+		l.mu.Lock()
+		over = l.over
+		l.mu.Unlock()
+	}
+	return over
+}
 
 // Deadline returns when the lease ends if it is not renewed before, on the wall clock: to show, or to give
 // to somebody who has no running clock in common. It moves with each renewal.
-func (l *Lease) Deadline() time.Time { return time.Time{} }
+func (l *Lease) Deadline() time.Time { return clock.Wall().Add(clock.Until(l.grant.End())) }
 
 // Remaining returns for how long the lock is still held without another renewal; zero once it is over.
-func (l *Lease) Remaining() time.Duration { return 0 }
+func (l *Lease) Remaining() time.Duration { return l.grant.Remaining() }
 
 // Nodes returns how many nodes are known to have the lock, by their last answers, and how many there are.
 // More than a majority is redundancy.
-func (l *Lease) Nodes() (held, all int) { return 0, 0 }
+func (l *Lease) Nodes() (held, all int) { return l.grant.Nodes(), len(l.c.nodes) }
+
+// Handle returns what another process needs to Resume the lease. It is a secret.
+func (l *Lease) Handle() Handle {
+	g := l.grant
+	return Handle{Name: g.Name(), Value: g.Value(), Token: g.Token(), TTL: g.TTL(), Label: g.Label()}
+}
 
 // Renew extends the lease now, to a ttl from the start of this call. It is for leases taken with
 // WithoutRenew; others renew by themselves every third of the ttl.
 //
 // Errors: nil only if the end moved. A *LossError or ErrReleased: the lease is over. ErrQuorum, or the
 // context's: this renewal failed, the lease lives on until its end, try again.
-func (l *Lease) Renew(ctx context.Context) error { return errNotBuilt }
+func (l *Lease) Renew(ctx context.Context) error {
+	end := l.grant.End()
+	err := l.c.quorum.Renew(ctx, l.grant)
+	var quorum *redlock.QuorumError
+	switch {
+	case err == nil:
+		l.noteRenewal(nil)
+		l.c.dog.moved(l)
+		return nil
+	case errors.Is(err, redlock.ErrForced):
+		l.lose(ErrForced)
+	case errors.Is(err, redlock.ErrReleased):
+	case errors.Is(err, redlock.ErrLost):
+		if clock.Now().Before(end) {
+			l.lose(ErrStolen)
+		}
+		l.expire()
+	case errors.As(err, &quorum) && quorum.Lost >= quorum.Need:
+		// Nothing can move the end any more. To stop now rather than then is the safe side.
+		l.lose(fmt.Errorf("%w: %w", ErrStolen, quorum))
+	default:
+		l.noteRenewal(err)
+		if over := l.Err(); over != nil {
+			return over
+		}
+		return err
+	}
+	return l.Err()
+}
+
+func (l *Lease) noteRenewal(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = err
+}
+
+// expire ends a lease whose validity end has passed, with the reason for which it was not renewed.
+func (l *Lease) expire() {
+	l.mu.Lock()
+	cause := l.failed
+	l.mu.Unlock()
+	switch reason := l.grant.Err(); {
+	case errors.Is(reason, redlock.ErrForced):
+		cause = ErrForced
+	case errors.Is(cause, ErrQuorum):
+	default:
+		cause = ErrExpired
+	}
+	l.lose(cause)
+}
+
+// lose ends the lease as lost. The grant has ended itself, or is ended here: its lock is released wherever
+// it may still be, so that a lease that was given up early makes nobody wait.
+func (l *Lease) lose(cause error) {
+	loss := &LossError{Name: l.Name(), Token: l.Token(), Cause: cause}
+	if !l.finish(loss) {
+		return
+	}
+	l.c.set.logger.Warn("lease lost", "lock", loss.Name, "token", loss.Token, "cause", cause)
+	l.c.background.Go(func() {
+		l.leaveQueue()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // send it, and wait for nothing
+		l.c.quorum.Release(ctx, l.grant)
+	})
+}
+
+// finish ends the lease, once; it returns false if it was over already.
+func (l *Lease) finish(over error) bool {
+	l.mu.Lock()
+	if l.over != nil {
+		l.mu.Unlock()
+		return false
+	}
+	l.over = over
+	l.mu.Unlock()
+	l.c.dog.remove(l)
+	if !errors.Is(over, ErrReleased) {
+		close(l.lost)
+	}
+	l.cancel(over)
+	return true
+}
+
+// leaveQueue takes the entry with which this lease was waited for out of the queues of those nodes that did
+// not grant it: an acquire that is granted removes it by itself. There is no hurry, so it is not done before
+// all nodes have had time to grant. It must be done before the release, which would wake the entry.
+func (l *Lease) leaveQueue() {
+	if l.entry.ID == "" {
+		return
+	}
+	l.leaveOnce.Do(func() {
+		if held, all := l.Nodes(); held < all {
+			l.c.quorum.Leave(l.Name(), l.entry)
+		}
+	})
+}
 
 // Unlock releases the lock. The lease ends at once, before anything is sent; the call returns when a majority
 // of nodes has confirmed. ctx bounds only that wait, and a ctx that is already done is no obstacle: the
@@ -64,7 +211,51 @@ func (l *Lease) Renew(ctx context.Context) error { return errNotBuilt }
 // Unlock may be called again, from anywhere: every call returns what the first found. That is nil; or a
 // *LossError if the lease had been lost before; or ErrQuorum or the context's error if no majority confirmed:
 // the release goes on in the background, and what cannot be reached frees the lock after its ttl.
-func (l *Lease) Unlock(ctx context.Context) error { return errNotBuilt }
+func (l *Lease) Unlock(ctx context.Context) error {
+	if ctx.Err() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	l.mu.Lock()
+	first := l.released == nil
+	if first {
+		l.released = make(chan struct{})
+	}
+	released := l.released
+	l.mu.Unlock()
+	if first {
+		l.result = l.unlock(ctx)
+		close(released)
+		return l.result
+	}
+	select {
+	case <-released:
+		return l.result
+	case <-ctx.Done():
+		return fmt.Errorf("unlock %q: %w", l.Name(), ended(ctx))
+	}
+}
 
-// Handle returns what another process needs to Resume the lease. It is a secret.
-func (l *Lease) Handle() Handle { return Handle{} }
+func (l *Lease) unlock(ctx context.Context) error {
+	if over := l.Err(); over != nil {
+		return over // lost; Unlock alone makes it ErrReleased
+	}
+	l.leaveQueue()
+	if !l.finish(ErrReleased) {
+		return l.Err() // lost in this very moment
+	}
+	err := l.c.quorum.Release(ctx, l.grant)
+	switch {
+	case errors.Is(err, redlock.ErrForced):
+		return &LossError{Name: l.Name(), Token: l.Token(), Cause: ErrForced}
+	case errors.Is(err, redlock.ErrLost):
+		return &LossError{Name: l.Name(), Token: l.Token(), Cause: ErrExpired}
+	}
+	return err
+}
+
+// wasReleased reports that the lease ended by Unlock and not by a loss.
+func (l *Lease) wasReleased() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Is(l.over, ErrReleased)
+}

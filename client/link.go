@@ -1,0 +1,315 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/redlock"
+)
+
+// The bounds of a link.
+const (
+	maxBatch   = 512   // requests in one pipeline: a few milliseconds of a node's time
+	maxBacklog = 16384 // requests that wait for a node; more are refused
+
+	minBackoff = 20 * time.Millisecond // from a failure to the next attempt to connect
+	maxBackoff = 2 * time.Second
+)
+
+// Why a link answers a request without having sent it.
+var (
+	errBacklog = errors.New("too many requests wait for the node")
+	errDown    = errors.New("node is down")
+	errBehind  = errors.New("request waited too long for the node")
+)
+
+// A link is a redlock.Node over one connection to a Redis-protocol server.
+//
+// Everything that is to be sent while a batch is under way becomes the next batch: one pipeline, one write,
+// one round trip, whatever the number of goroutines. One goroutine at a time runs a link's batches, started
+// when there is something to send and gone when there is nothing; so requests are executed in the order of
+// Send. A batch whose connection fails is answered with errors and never sent again. The next connection is
+// tried after a pause, during which requests are refused at once: a node that is down or hangs costs its
+// callers nothing.
+type link struct {
+	name string
+	// rdb serves what is not part of the protocol and must not stand in its way: subscriptions, scans, pings.
+	rdb  redis.UniversalClient
+	owns bool // rdb is ours to close
+	dial func(timeout time.Duration) wire
+
+	setup   sync.Once // sets the following
+	wire    wire
+	timeout time.Duration
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	backlog []pending
+	running bool
+	closed  bool
+	// After a failure: the node is left alone until downUntil. fails counts failures in a row.
+	downUntil clock.Instant
+	downErr   error
+	fails     int
+
+	wg sync.WaitGroup // the goroutine that runs batches
+}
+
+// pending is a request that was not sent yet.
+type pending struct {
+	req   redlock.Request
+	reply func(redlock.Reply)
+	since clock.Instant
+}
+
+// A wire carries batches to one node. It is used by one goroutine at a time.
+type wire interface {
+	// run executes the commands in order, each at most once, on one connection (to each master, if the node
+	// is a cluster). An error of the connection is set on every command that has no reply of its own.
+	// certain reports that not one of them was sent.
+	run(cmds []redis.Cmder) (certain bool, err error)
+	// loadScripts makes EVALSHA work (again).
+	loadScripts() error
+	close() error
+}
+
+// configure gives the link the settings of its client. The first call counts.
+func (l *link) configure(timeout time.Duration, log *slog.Logger) {
+	l.setup.Do(func() { l.timeout, l.log, l.wire = timeout, log, l.dial(timeout) })
+}
+
+// String returns the node's address.
+func (l *link) String() string { return l.name }
+
+// Send implements redlock.Node.
+func (l *link) Send(req redlock.Request, reply func(redlock.Reply)) {
+	l.configure(time.Second, slog.New(slog.DiscardHandler)) // a node that is used without a Client
+	if err := l.enqueue(pending{req: req, reply: reply, since: clock.Now()}); err != nil {
+		reply(unsent(err))
+	}
+}
+
+func (l *link) enqueue(p pending) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return ErrClosed
+	case len(l.backlog) >= maxBacklog:
+		return errBacklog
+	case p.since.Before(l.downUntil):
+		return l.downErr
+	}
+	l.backlog = append(l.backlog, p)
+	if !l.running {
+		l.running = true
+		l.wg.Go(l.drain)
+	}
+	return nil
+}
+
+// drain runs batches until none is left.
+func (l *link) drain() {
+	for batch := l.next(); batch != nil; batch = l.next() {
+		batch, behind := l.cutOff(batch)
+		refuse(behind, errBehind)
+		if err := l.execute(batch); err != nil {
+			refuse(l.fail(err), fmt.Errorf("%w: %w", errDown, err))
+		}
+	}
+}
+
+// next takes the next batch, or ends the goroutine's turn and returns nil.
+func (l *link) next() []pending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.backlog), maxBatch)
+	if n == 0 {
+		l.running = false
+		return nil
+	}
+	batch := l.backlog[:n:n]
+	l.backlog = l.backlog[n:]
+	return batch
+}
+
+// cutOff splits off the front of a batch that has waited longer than anybody waits for an answer.
+func (l *link) cutOff(batch []pending) (fresh, behind []pending) {
+	limit := clock.Now().Add(-l.timeout)
+	for len(batch) > 0 && batch[0].since.Before(limit) {
+		behind = append(behind, batch[0])
+		batch = batch[1:]
+	}
+	return batch, behind
+}
+
+// fail notes that the node is down and takes everything that waits for it.
+func (l *link) fail(err error) []pending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fails == 0 && !l.closed {
+		l.log.Warn("node is down", "node", l.name, "err", err)
+	}
+	pause := min(minBackoff<<min(l.fails, 10), maxBackoff)
+	l.fails++
+	l.downUntil = clock.Now().Add(pause/2 + rand.N(pause))
+	l.downErr = fmt.Errorf("%w: %w", errDown, err)
+	waiting := l.backlog
+	l.backlog = nil
+	return waiting
+}
+
+func (l *link) recovered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fails > 0 {
+		l.log.Info("node is back", "node", l.name)
+	}
+	l.fails = 0
+}
+
+// execute sends one batch and answers all of it. The error is that of the connection, not of a request.
+func (l *link) execute(batch []pending) error {
+	const reloads = 2 // a node whose scripts vanish again and again is not worth more
+	for try := 0; len(batch) > 0; try++ {
+		if try > 0 {
+			if err := l.wire.loadScripts(); err != nil {
+				refuse(batch, err)
+				return err
+			}
+		}
+		cmds := commands(batch)
+		certain, err := l.wire.run(cmds)
+		if err != nil {
+			answerFailed(batch, cmds, certain)
+			return err
+		}
+		l.recovered()
+		if try == reloads {
+			answer(batch, cmds)
+			return nil
+		}
+		batch = answerExecuted(batch, cmds)
+	}
+	return nil
+}
+
+// A scriptCall is a command that go-redis must not send twice, whatever its client's options say.
+type scriptCall struct{ *redis.Cmd }
+
+// NoRetry implements redis.Cmder.
+func (scriptCall) NoRetry() bool { return true }
+
+func commands(batch []pending) []redis.Cmder {
+	cmds := make([]redis.Cmder, len(batch))
+	for i, p := range batch {
+		call := p.req.Call()
+		args := make([]any, 0, 3+len(call.Keys)+len(call.Args))
+		args = append(args, "evalsha", call.Script.SHA1, len(call.Keys))
+		for _, k := range call.Keys {
+			args = append(args, k)
+		}
+		for _, a := range call.Args {
+			args = append(args, a)
+		}
+		cmds[i] = scriptCall{redis.NewCmd(context.Background(), args...)}
+	}
+	return cmds
+}
+
+func decode(p pending, cmd redis.Cmder) redlock.Reply {
+	v, err := cmd.(scriptCall).Result()
+	if errors.Is(err, redis.Nil) {
+		v, err = nil, nil
+	}
+	return p.req.Decode(v, err)
+}
+
+func answer(batch []pending, cmds []redis.Cmder) {
+	for i, p := range batch {
+		p.reply(decode(p, cmds[i]))
+	}
+}
+
+// answerFailed answers a batch whose connection failed in its course. What the node had answered before
+// counts; of the rest nobody knows whether it was executed, unless nothing was sent at all.
+func answerFailed(batch []pending, cmds []redis.Cmder, certain bool) {
+	for i, p := range batch {
+		r := decode(p, cmds[i])
+		if r.Status == redlock.StatusError && certain {
+			r.NotSent = true
+		}
+		p.reply(r)
+	}
+}
+
+// answerExecuted answers those requests of a batch that the node has executed or refused, and returns, in
+// order, those that it did not know the script of (NOSCRIPT, after a SCRIPT FLUSH or the node's restart
+// behind a proxy) and that may still be executed. A request may not if a later one of its name was: it is
+// answered with an error, since the order of requests for one name is part of the protocol.
+func answerExecuted(batch []pending, cmds []redis.Cmder) (again []pending) {
+	var executed map[string]bool // names of which a later request was executed
+	unknown := make([]bool, len(batch))
+	for i := len(batch) - 1; i >= 0; i-- {
+		if isNoScript(cmds[i].Err()) {
+			unknown[i] = !executed[batch[i].req.Name]
+		} else if len(batch) > 1 {
+			if executed == nil {
+				executed = make(map[string]bool)
+			}
+			executed[batch[i].req.Name] = true
+		}
+	}
+	for i, p := range batch {
+		if unknown[i] {
+			again = append(again, p)
+		} else {
+			p.reply(decode(p, cmds[i]))
+		}
+	}
+	return again
+}
+
+func isNoScript(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "NOSCRIPT")
+}
+
+// refuse answers requests that were not sent.
+func refuse(batch []pending, err error) {
+	for _, p := range batch {
+		p.reply(unsent(err))
+	}
+}
+
+func unsent(err error) redlock.Reply {
+	return redlock.Reply{Status: redlock.StatusError, Err: err, NotSent: true}
+}
+
+// Close refuses further requests, lets those that were taken be sent, and closes the connection when they
+// are answered. It waits for no longer than the node's timeouts.
+func (l *link) Close() error {
+	l.mu.Lock()
+	again := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	l.wg.Wait()
+	if again {
+		return nil
+	}
+	l.configure(time.Second, slog.New(slog.DiscardHandler))
+	err := l.wire.close()
+	if l.owns {
+		err = errors.Join(err, l.rdb.Close())
+	}
+	return err
+}

@@ -1,0 +1,154 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-dev/holdfast/redlock"
+)
+
+// Open returns a client of the nodes that the URL lists, separated by commas:
+//
+//	redis://10.0.0.1:6379,10.0.0.2:6379,10.0.0.3:6379
+//	rediss://user:password@a.example:6380,b.example:6380,c.example:6380/2
+//	unix:///run/a.sock,/run/b.sock,/run/c.sock
+//
+// Scheme, user, password, database and query are said once and go for all nodes; a full URL for each node,
+// separated by commas, says them for each. A bare list "a:6379,b:6379" means redis://. The port defaults to
+// 6379. Query parameters are those of redis.ParseURL; what they say of retries, timeouts and pools does not
+// apply, see WithTimeout. A comma, slash or @ in a password is written with a percent sign.
+//
+// Nodes must be independent masters, an odd number of them. Nothing is dialled before it is needed, so Open
+// succeeds while nodes are down; ask Health.
+//
+// Errors: ErrInvalid for a URL that cannot be understood or names a node twice. Its user and password are
+// not repeated in the message.
+func Open(url string, opts ...Option) (*Client, error) {
+	parsed, err := parseNodes(url)
+	if err != nil {
+		return nil, err
+	}
+	var nodes []redlock.Node
+	for _, o := range parsed {
+		aux := nodeOptions(o, time.Second)
+		aux.PoolSize = 4
+		nodes = append(nodes, &link{
+			name: o.Addr, rdb: redis.NewClient(aux), owns: true,
+			dial: func(timeout time.Duration) wire { return newOwnWire(o, timeout) },
+		})
+	}
+	c, err := New(nodes, opts...)
+	if err != nil {
+		for _, n := range nodes {
+			n.(*link).rdb.Close()
+		}
+	}
+	return c, err
+}
+
+// NodeOf makes one node, with one vote, of a go-redis client that the caller configured and goes on owning:
+// it is never closed here. Of a *redis.Client the node takes the address, the credentials, TLS and the dialer,
+// and keeps a connection of its own beside the client's pool; the client's hooks do not see it. Automatic
+// retries are off for what is sent to the node, whatever the client's MaxRetries says.
+//
+// A *redis.Client of a single server is the regular case. A Sentinel-managed master, a Cluster or a Ring
+// counts as ONE vote, however many machines it consists of, and as a weak one: its fail-over may forget a
+// lock that a replica had not received, which is a node that lost its state without a quarantine. Three such
+// votes on separate deployments tolerate one fail-over at a time; a single one promises no exclusion across
+// it. What is sent to a Cluster or a Ring goes through the given client, whose timeouts then apply.
+func NodeOf(rdb redis.UniversalClient) redlock.Node {
+	l := &link{rdb: rdb}
+	if single, ok := rdb.(*redis.Client); ok {
+		base := single.Options()
+		l.name = base.Addr
+		l.dial = func(timeout time.Duration) wire { return newOwnWire(base, timeout) }
+		return l
+	}
+	l.name = "cluster"
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		l.name = "cluster " + strings.Join(cluster.Options().Addrs, ",")
+	}
+	l.dial = func(time.Duration) wire { return &sharedWire{rdb: rdb} }
+	return l
+}
+
+// scheme is where a list of full URLs is cut.
+var scheme = regexp.MustCompile(`^[a-z]+://`)
+
+// parseNodes turns the URL of Open into one set of options for each node.
+func parseNodes(list string) ([]*redis.Options, error) {
+	var all []*redis.Options
+	seen := make(map[string]bool)
+	for _, one := range splitNodes(list) {
+		o, err := redis.ParseURL(one)
+		if err != nil {
+			return nil, fmt.Errorf("%w: node %d: %w", ErrInvalid, len(all)+1, withoutURL(err))
+		}
+		if seen[o.Addr] {
+			return nil, fmt.Errorf("%w: node %s is named twice, but has one vote", ErrInvalid, o.Addr)
+		}
+		seen[o.Addr] = true
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// splitNodes returns the URL of each node: "redis://u:p@a,b/2" becomes "redis://u:p@a/2", "redis://u:p@b/2".
+func splitNodes(list string) []string {
+	var urls []string
+	var head, tail string // what stands before and after the addresses of the list at hand
+	head = "redis://"
+	parts := strings.Split(list, ",")
+	for i := 0; i < len(parts); {
+		n := 1 // parts up to the next full URL
+		for i+n < len(parts) && !scheme.MatchString(strings.TrimSpace(parts[i+n])) {
+			n++
+		}
+		group := parts[i : i+n]
+		i += n
+		first, last := strings.TrimSpace(group[0]), strings.TrimSpace(group[n-1])
+		if s := scheme.FindString(first); s != "" {
+			head, first = s, first[len(s):]
+		}
+		if at := strings.LastIndex(first, "@"); at >= 0 {
+			head, first = head+first[:at+1], first[at+1:]
+		}
+		end := strings.IndexAny(last, "/?")
+		if strings.HasPrefix(head, "unix:") {
+			end = strings.Index(last, "?")
+		} else if n == 1 {
+			end = strings.IndexAny(first, "/?")
+			last = first
+		}
+		tail = ""
+		if end >= 0 {
+			tail = last[end:]
+		}
+		for k, addr := range group {
+			addr = strings.TrimSpace(addr)
+			if k == 0 {
+				addr = first
+			}
+			if k == n-1 {
+				addr = strings.TrimSuffix(addr, tail)
+			}
+			urls = append(urls, head+addr+tail)
+		}
+	}
+	return urls
+}
+
+// withoutURL takes the URL, and the password in it, out of an error.
+func withoutURL(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
