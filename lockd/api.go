@@ -110,7 +110,7 @@ func (s *Server) defineAPI() error {
 	// huma's own documents are off: its docs page loads scripts from elsewhere, and its openapi.json is made at
 	// the first request without a lock. $schema links and their Link headers are of no use here.
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
-	config.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat}
+	config.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat} // the second is for problem+json
 	config.Transformers = []huma.Transformer{asProblem}
 	config.RejectUnknownQueryParameters = true
 	api := humago.New(s.mux, config)
