@@ -22,7 +22,9 @@ func (s *Server) cron() {
 		case <-tick.C:
 		}
 		s.mu.Lock()
-		s.expireKeysLocked(period / expireShare)
+		if !s.scripts.busy { // in the middle of a script keys neither come nor go
+			s.expireKeysLocked(period / expireShare)
+		}
 		s.tendSessionsLocked()
 		next := s.cronPeriodLocked()
 		s.mu.Unlock()

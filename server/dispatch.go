@@ -53,6 +53,8 @@ func (srv *Server) check(s *session, args [][]byte) (*command, error) {
 		return cmd, errNotInMulti
 	case !s.out.RESP3() && s.subscribed() && !cmd.anySubscribed():
 		return cmd, errorf("ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context", cmd.fullName)
+	case srv.scripts.busy && cmd.flags&flagAllowBusy == 0:
+		return cmd, errBusy
 	}
 	return cmd, nil
 }

@@ -41,6 +41,7 @@ type Server struct {
 	lastID   int64
 	dirty    int64 // modifications since the last save
 	stats    stats
+	scripts  scripting
 
 	// life guards what Shutdown needs; it is never held together with mu.
 	life      sync.Mutex

@@ -1,0 +1,23 @@
+// Package lua runs scripts as Redis 7.0 runs them: EVAL's language, its sandbox, its conversions between
+// Lua values and replies, and its error texts, on the Lua 5.1 virtual machine of gopher-lua.
+//
+// There are only a few types. An [Interp] is one reused, sandboxed Lua state with its cache of compiled
+// scripts; a node has one, and it runs one script at a time. A [Script] is a compiled body. A [Host] is what
+// a script can reach of the world: commands and a log.
+//
+// The virtual machine is taken as it is, but nothing of its compiler's front end and of its libraries is
+// used where they differ from the reference implementation:
+//
+//   - lex.go and parse.go read Lua 5.1 with its own error messages and nesting limits, and hand a syntax
+//     tree to gopher-lua's code generator. While parsing they turn a .. b into a call (numbers become
+//     strings with %.14g, and a string's size is bounded before it exists), assignments to globals into an
+//     error, and note whether the script has any loop or function at all.
+//   - baselib.go, stringlib.go, tablelib.go, mathlib.go and corolib.go are the libraries, with the bounds that
+//     a server needs; pattern.go matches Lua patterns with a budget, format.go is string.format of C.
+//   - redislib.go is the table redis; reply.go converts values.
+//   - meter.go stops what runs too long or eats too much. errors.go words errors as Lua 5.1 does.
+//
+// Limits, all of them errors that the script's caller sees and none of them the end of the process: the
+// time a script may run once its host gives up on it, the memory that it may allocate, the depth of calls,
+// of coroutines, of syntax and of returned tables, the size of a string and of a script.
+package lua
