@@ -120,21 +120,17 @@ func (c *Client) names(ctx context.Context, prefix string) ([]string, error) {
 // holderSuffix is what the key of a holder's record ends with.
 var holderSuffix = strings.TrimPrefix(redlock.Keys("{x}").Holder, "{x}")
 
-// recordName returns the lock name to which the key of a holder's record belongs.
-func recordName(key string) (name string, ok bool) {
+// recordNames returns the lock names to which the key of a holder's record may belong: "{a}:holder" is the
+// record of "a" and of "{a}", whose own hash tag is the whole name. The lock's own key tells which is held.
+func recordNames(key string) []string {
 	base, ok := strings.CutSuffix(key, holderSuffix)
 	if !ok {
-		return "", false
+		return nil
 	}
-	if redlock.Keys(base).Holder == key { // the name has a hash tag of its own
-		return base, true
-	}
-	name, ok = strings.CutPrefix(base, "{")
-	if !ok {
-		return "", false
-	}
-	name, ok = strings.CutSuffix(name, "}")
-	return name, ok && redlock.Keys(name).Holder == key
+	untagged := strings.TrimSuffix(strings.TrimPrefix(base, "{"), "}")
+	return slices.DeleteFunc([]string{base, untagged}, func(name string) bool {
+		return redlock.Keys(name).Holder != key
+	})
 }
 
 // globEscape makes a literal of a text in a pattern of SCAN.
@@ -151,10 +147,12 @@ func (l *link) scanNames(ctx context.Context, prefix string) ([]string, error) {
 			if !it.Next(ctx) {
 				return it.Err()
 			}
-			if name, ok := recordName(it.Val()); ok && strings.HasPrefix(name, prefix) {
-				mu.Lock()
-				names = append(names, name)
-				mu.Unlock()
+			for _, name := range recordNames(it.Val()) {
+				if strings.HasPrefix(name, prefix) {
+					mu.Lock()
+					names = append(names, name)
+					mu.Unlock()
+				}
 			}
 		}
 	}
