@@ -18,7 +18,7 @@ type acquireInput struct {
 	Name string `path:"name" doc:"The lock's name: 1 to 512 bytes of UTF-8. Percent-encode it; a slash is %2F." example:"orders%2F42"`
 	Hold string `query:"hold" enum:"stream" doc:"With stream the answer is a stream of events, the lock lives exactly as long as the connection, and lockd renews it."`
 	Body struct {
-		TTL   *duration `json:"ttl,omitempty" doc:"How long the lock lives after it was taken or renewed. Default 15s."`
+		TTL   *duration `json:"ttl,omitempty" doc:"How long the lock lives after it was taken or renewed. Default: the server's, 15s unless it was configured."`
 		Wait  duration  `json:"wait,omitempty" doc:"How long to wait for the lock if it is held. Default: not at all."`
 		Owner string    `json:"owner,omitempty" maxLength:"256" doc:"A label that others are shown as the holder, at most 256 bytes. Not a secret." example:"w1"`
 	} `nameHint:"AcquireRequest"`
@@ -113,7 +113,7 @@ func (s *Server) defineAPI() error {
 	config.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat} // the second is for problem+json
 	config.Transformers = []huma.Transformer{asProblem}
 	config.RejectUnknownQueryParameters = true
-	api := humago.New(s.mux, config)
+	api := humago.New(router{s.mux}, config)
 
 	huma.Register(api, s.acquireOperation(api), s.acquireLock)
 	huma.Register(api, operation(api, http.MethodPut, "/v1/leases/{id}", "renew-lease", "Renew a lease",

@@ -77,13 +77,45 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setSecurityHeaders(w.Header())
 	w = &boundedWriter{ResponseWriter: w, conn: http.NewResponseController(w), timeout: s.cfg.IOTimeout}
 	defer s.recoverWrite(r)
+	r = routable(r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	if p := s.refuse(w, r); p != nil {
 		s.log.Info("request refused", "method", r.Method, "path", r.URL.Path, "caller", caller, "code", string(p.Code))
 		p.write(w)
 		return
 	}
-	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	s.mux.ServeHTTP(w, r)
 	s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "caller", caller, "took", clock.Since(began))
+}
+
+type slashKey struct{}
+
+// routable returns the request as the mux can route it. The mux takes a segment that is nothing but an encoded
+// slash for the slash at the end of a path; so the lock whose name is "/" travels as another segment, with a
+// mark. See router.
+func routable(r *http.Request) *http.Request {
+	escaped := r.URL.EscapedPath()
+	dir, last := path.Split(escaped)
+	if !strings.EqualFold(last, "%2F") {
+		return r
+	}
+	r = r.WithContext(context.WithValue(r.Context(), slashKey{}, true))
+	u := *r.URL
+	u.Path, u.RawPath = dir+"slash", ""
+	r.URL = &u
+	return r
+}
+
+// A router is the mux as operations are registered with it.
+type router struct{ *http.ServeMux }
+
+// HandleFunc registers a handler that gets back the name that routable took away.
+func (m router) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	m.ServeMux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(slashKey{}) != nil {
+			r.SetPathValue("name", "/")
+		}
+		handler(w, r)
+	})
 }
 
 // refuse returns why a request does not reach an operation, or nil with its body read.
