@@ -50,6 +50,7 @@ const (
 // Errors of single commands on keys and strings.
 const (
 	errDecrementOverflow = wireError("ERR decrement would overflow")
+	errNotInteger32      = wireError("ERR value is out of range, value must between -2147483648 and 2147483647")
 	errOffset            = wireError("ERR offset is out of range")
 	errCursor            = wireError("ERR invalid cursor")
 	errFirstDB           = wireError("ERR invalid first DB index")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/internal/keyspace"
 )
 
 // expireCommands are the commands about a key's ttl.
@@ -103,7 +104,7 @@ func (c *Call) expire(seconds, absolute bool) error {
 		if ms > math.MaxInt64-now {
 			return errExpireTime(c.cmd.fullName)
 		}
-		at, deadline = now+ms, c.after(ms)
+		at, deadline = now+ms, keyspace.After(c.Now(), ms)
 	}
 	key := c.Args[1]
 	e := c.DB.Lookup(key, c.Now())

@@ -50,8 +50,11 @@ func integer(b []byte) (int64, error) {
 // integer32 is integer for what Redis keeps in a C int: database numbers.
 func integer32(b []byte) (int, error) {
 	n, err := integer(b)
-	if err != nil || n < math.MinInt32 || n > math.MaxInt32 {
-		return 0, errNotInteger
+	if err != nil {
+		return 0, err
+	}
+	if n < math.MinInt32 || n > math.MaxInt32 {
+		return 0, errNotInteger32
 	}
 	return int(n), nil
 }

@@ -24,9 +24,9 @@ func scanCommands() []*command {
 
 func keysCommand(c *Call) error {
 	var found []*keyspace.Entry
-	pattern := c.Args[1]
+	o := scanOptions{match: c.Args[1]}
 	for e := range c.DB.All(c.Now()) {
-		if glob.Match(pattern, e.Key()) {
+		if o.matches(e.Key()) {
 			found = append(found, e)
 		}
 	}
@@ -58,8 +58,11 @@ type scanOptions struct {
 	kind  string // SCAN only: the type of the values, "" for any
 }
 
-// matches reports whether an element's name is asked for.
-func (o *scanOptions) matches(name []byte) bool { return o.match == nil || glob.Match(o.match, name) }
+// matches reports whether an element's name is asked for. A single star is no pattern but says everything;
+// as a pattern it would not match the empty name.
+func (o *scanOptions) matches(name []byte) bool {
+	return o.match == nil || string(o.match) == "*" || glob.Match(o.match, name)
+}
 
 // parseScanOptions reads what follows the cursor; keyed tells HSCAN and ZSCAN from SCAN.
 func parseScanOptions(words [][]byte, keyed bool) (o scanOptions, err error) {

@@ -5,7 +5,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
@@ -172,18 +171,11 @@ func (c *Call) deadline(option expiryOption, arg []byte) (clock.Instant, error) 
 	if n > math.MaxInt64-c.unixMilli() {
 		return 0, errExpireTime(c.cmd.fullName)
 	}
-	return c.after(n), nil
+	return keyspace.After(c.Now(), n), nil
 }
 
 // unixMilli returns what the wall clock shows at the time of the call, in milliseconds since 1970.
 func (c *Call) unixMilli() int64 { return c.DB.Keyspace().UnixMilli(c.Now()) }
-
-// after returns the instant ms milliseconds, which may be negative, after the time of the call. It is cut
-// to what an Instant can hold.
-func (c *Call) after(ms int64) clock.Instant {
-	const far = math.MaxInt64 / int64(time.Millisecond) / 2
-	return c.Now().Add(time.Duration(min(max(ms, -far), far)) * time.Millisecond)
-}
 
 // A setting is what the commands that set one string differ in.
 type setting struct {

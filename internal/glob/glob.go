@@ -23,6 +23,9 @@ func MatchFold[P, S Text](pattern P, s S) bool { return match(pattern, s, true) 
 // stars need no second try: whatever they could take later, the last star can take too. That is what
 // makes the worst case a product rather than an exponential.
 func match[P, S Text](pattern P, s S, fold bool) bool {
+	if len(s) == 0 {
+		return len(pattern) == 0 // in Redis not even a star matches nothing at all
+	}
 	p, i := 0, 0
 	starP, starI := -1, 0
 	for {

@@ -41,23 +41,32 @@ func distance() time.Duration {
 	return time.Duration(clock.Wall().UnixNano() - int64(running))
 }
 
+// farthest bounds what an Instant can hold, in milliseconds: 292 years, less some room for arithmetic.
+const farthest = math.MaxInt64/1_000_000 - 1000
+
 // Deadline returns the instant at which the wall clock, as it is set now, will show ms milliseconds since
-// 1970. Instants reach about 290 years; what is further away is cut to that.
+// 1970. Instants reach about 290 years from now; what is further away is cut to that.
 func (ks *Keyspace) Deadline(ms int64) clock.Instant {
 	offset := int64(ks.calendar.refresh())
 	whole, rest := offset/1e6, offset%1e6
-	// The offset is tens of years at most, so only ms can be too large.
-	far := int64(math.MaxInt64/1_000_000) - 1
-	since := min(max(ms, -far), far) - whole
-	since = min(max(since, -far), far)
-	return clock.Instant(since*1e6 - rest)
+	since := ms - whole
+	if ms < math.MinInt64+max(whole, 0) {
+		since = math.MinInt64
+	}
+	return clock.Instant(min(max(since, -farthest), farthest)*1e6 - rest)
+}
+
+// After returns the instant ms milliseconds after now; before it, if ms is negative. What is farther away
+// than an Instant reaches is cut to that.
+func After(now clock.Instant, ms int64) clock.Instant {
+	limit := farthest - int64(now)/1e6
+	return now.Add(time.Duration(min(max(ms, -farthest/2), limit)) * time.Millisecond)
 }
 
 // UnixMilli returns what the wall clock, as it is set now, will show at t, in milliseconds since 1970,
 // rounded to the nearest.
 func (ks *Keyspace) UnixMilli(t clock.Instant) int64 {
 	offset := int64(ks.calendar.refresh())
-	ms := int64(t)/1e6 + offset/1e6
 	rest := int64(t)%1e6 + offset%1e6
-	return ms + int64(math.Floor(float64(rest)/1e6+0.5))
+	return int64(t)/1e6 + offset/1e6 + int64(math.Floor(float64(rest)/1e6+0.5))
 }
