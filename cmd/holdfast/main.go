@@ -1,0 +1,89 @@
+// Command holdfast is everything that Holdfast is, in one binary: a node, the HTTP sidecar lockd, both of them
+// five times over for a first look (dev), and the ways to take and to see locks from a shell.
+//
+// Each subcommand has a file of its own, which turns flags into the configuration of a package and waits.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9"
+)
+
+// Exit codes that are ours. They are those of sysexits.h, which shell scripts know from flock(1) and others,
+// and far from the small numbers that programs use for themselves.
+const (
+	exitFailed      = 1
+	exitUsage       = 64 // EX_USAGE: the command line makes no sense
+	exitNotAcquired = 75 // EX_TEMPFAIL: lock: somebody else has it, or too few nodes answered
+	exitLost        = 76 // lock: the lock was lost while the command ran, which was told to end or killed
+)
+
+type commandLine struct {
+	Dev     devCommand     `cmd:"" help:"Run five nodes and lockd in this process, to try things out."`
+	Server  serverCommand  `cmd:"" help:"Run one node, which any Redis client can talk to."`
+	Lockd   lockdCommand   `cmd:"" help:"Run the HTTP API for programs in any language."`
+	Lock    lockCommand    `cmd:"" help:"Run a command while holding a lock."`
+	Locks   locksCommand   `cmd:"" help:"Look at locks."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// silence takes go-redis's own log messages, which would go to standard error by themselves. What there is
+// to say of a connection, package client says.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+func run(args []string) int {
+	redis.SetLogger(silence{})
+	var line commandLine
+	parser, err := kong.New(&line, kong.Name("holdfast"), kong.UsageOnError(),
+		kong.Description("Locks over independent nodes, with fencing tokens."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		panic(err) // a mistake in the tags above
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		err = &exitError{exitUsage, fmt.Errorf("%w (see holdfast --help)", err)}
+	} else {
+		err = ctx.Run()
+	}
+	if err == nil {
+		return 0
+	}
+	code := exitFailed
+	if exit := (*exitError)(nil); errors.As(err, &exit) {
+		code, err = exit.code, exit.err
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "holdfast:", oneLine(err))
+	}
+	return code
+}
+
+// An exitError ends the process with a code of its own.
+type exitError struct {
+	code int
+	err  error // what to say on standard error; nil: nothing
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+// oneLine makes one line of an error that joins several.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
