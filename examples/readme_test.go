@@ -56,7 +56,7 @@ func TestREADME_Commands(t *testing.T) {
 	shell := func(line string) (string, func() string) {
 		cmd := program(t, "sh", "-c", line)
 		cmd.Dir = place
-		cmd.Env = append(cmd.Env, "LEASE="+lease, "PATH="+place+":"+dev.bin+":"+os.Getenv("PATH"))
+		cmd.Env = append(cmd.Env, "LEASE="+lease, "PATH="+place+":"+os.Getenv("PATH"))
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		cmd.Stderr = os.Stderr
