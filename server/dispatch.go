@@ -18,6 +18,8 @@ func (srv *Server) dispatch(s *session, args [][]byte, now clock.Instant) {
 	cmd, err := srv.check(s, args)
 	switch {
 	case err == errCrossProtocol:
+		// Whoever made a browser send this is to learn nothing, not even what its first lines did.
+		s.out.Reset()
 		s.closing = true
 	case err != nil:
 		srv.reject(s, cmd, err)

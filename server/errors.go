@@ -30,7 +30,7 @@ const (
 	errAuthNotNeeded    = wireError("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
 	errHelloVersion     = wireError("ERR Protocol version is not an integer or out of range")
 	errNoProto          = wireError("NOPROTO unsupported protocol version")
-	errHelloNoAuth      = wireError("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time")
+	errHelloNoAuth      = wireError("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time")
 	errClientName       = wireError("ERR Client names cannot contain spaces, newlines or special characters.")
 	errClientID         = wireError("ERR Invalid client ID")
 	errClientKillID     = wireError("ERR client-id should be greater than 0")
