@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -117,6 +118,8 @@ func answersOf(state *redlock.State) []answer {
 	for _, n := range state.Nodes {
 		a := answer{Node: n.Node, Fence: n.Reply.Fence, Waiting: n.Reply.Waiting}
 		switch {
+		case errors.Is(n.Reply.Err, redlock.ErrNoAnswer):
+			a.Error = "not waited for, a majority had answered"
 		case n.Reply.Err != nil:
 			a.Error = oneLine(n.Reply.Err)
 		case n.Reply.Digest != "":

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		"holdfast": func() { os.Exit(run(os.Args[1:])) },
 		"await":    awaitMain,
 		"redis":    redisMain,
+		"gone":     goneMain,
 		"get":      getMain,
 	})
 }
@@ -44,7 +45,8 @@ const patience = 30 * time.Second
 //	freeports N VAR              find N free ports in a row, and put the first into a variable
 //	listen ADDR                  take an address until the end of the script
 //
-// and the programs await FILE (wait until it exists), redis ADDR COMMAND... and get URL.
+// and the programs await FILE (wait until it exists), gone PID (wait until that process has ended), redis ADDR
+// COMMAND... and get URL.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -150,6 +152,21 @@ func awaitMain() {
 		}
 	}
 	fail(fmt.Errorf("%s does not appear", os.Args[1]))
+}
+
+// goneMain is the program gone. A dead process that nobody has collected yet counts as gone.
+func goneMain() {
+	pid := strings.TrimSpace(os.Args[1])
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err == nil && strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if err != nil && exec.Command("kill", "-0", pid).Run() != nil {
+			return
+		}
+	}
+	fail(fmt.Errorf("process %s does not end", pid))
 }
 
 // redisMain is the program redis.

@@ -30,7 +30,6 @@ type run struct {
 	pid      int // of the command, and the id of its process group
 	state    state
 	terminal *terminal
-	signals  chan os.Signal
 	changes  chan syscall.WaitStatus // stops and, last, the exit
 }
 
@@ -44,20 +43,19 @@ type run struct {
 //
 // On Linux the command is killed when this process dies, whatever it dies of. Its own children are not:
 // they get only what is sent to the group.
-func Run(argv, env []string, lease Lease, guard time.Duration, signals chan os.Signal) (Exit, error) {
+func Run(argv, env []string, lease Lease, guard time.Duration, signals <-chan os.Signal) (Exit, error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return Exit{}, err
 	}
-	r := &run{lease: lease, guard: guard, terminal: openTerminal(), signals: signals,
-		changes: make(chan syscall.WaitStatus)}
+	r := &run{lease: lease, guard: guard, terminal: openTerminal(), changes: make(chan syscall.WaitStatus)}
 	defer r.terminal.close()
 	started := make(chan error)
 	go r.start(path, argv, env, started)
 	if err := <-started; err != nil {
 		return Exit{}, err
 	}
-	status := r.attend()
+	status := r.attend(signals)
 	r.terminal.take()
 	if r.state != working {
 		// The command has obeyed; what it has left behind must not outlive the lease either.
@@ -94,7 +92,7 @@ func (r *run) start(path string, argv, env []string, started chan<- error) {
 }
 
 // attend looks after the command until it has ended.
-func (r *run) attend() syscall.WaitStatus {
+func (r *run) attend(signals <-chan os.Signal) syscall.WaitStatus {
 	lost := r.lease.Lost()
 	nap := time.NewTimer(0)
 	defer nap.Stop()
@@ -105,7 +103,7 @@ func (r *run) attend() syscall.WaitStatus {
 				return status
 			}
 			r.stopped(status.StopSignal())
-		case sig := <-r.signals:
+		case sig := <-signals:
 			r.forward(sig)
 		case <-lost:
 			lost = nil
@@ -184,7 +182,7 @@ func (r *run) stopped(sig syscall.Signal) {
 		return
 	}
 	had := r.terminal.take()
-	r.terminal.stopJob(r.signals)
+	r.terminal.stopJob(had)
 	if r.check(); r.state == killed {
 		return
 	}

@@ -12,6 +12,6 @@ import (
 func Signals() []os.Signal { return nil }
 
 // Run fails: a command whose children cannot be reached as a group could outlive its lease.
-func Run(argv, env []string, lease Lease, guard time.Duration, signals chan os.Signal) (Exit, error) {
+func Run(argv, env []string, lease Lease, guard time.Duration, signals <-chan os.Signal) (Exit, error) {
 	return Exit{}, errors.New("this system has no process groups to run a command under a lock in")
 }

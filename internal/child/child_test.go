@@ -5,8 +5,9 @@ package child
 import (
 	"bufio"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -124,8 +125,15 @@ func TestRun_GuardThenKill(t *testing.T) {
 
 // gone tells that a process has ended, though perhaps nobody has collected it yet.
 func gone(pid string) bool {
-	out, _ := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
-	return len(out) == 0 || out[0] == 'Z'
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil && runtime.GOOS == "linux" {
+		return true
+	}
+	if err == nil {
+		return strings.Contains(string(stat), ") Z ")
+	}
+	id, err := strconv.Atoi(pid)
+	return err == nil && syscall.Kill(id, 0) == syscall.ESRCH
 }
 
 // Ensure that a command that obeys the guard's signal keeps its code but counts as ended by the loss, and

@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,13 +75,20 @@ func (t *terminal) set(group int) bool {
 	return unix.IoctlSetPointerInt(int(t.file.Fd()), unix.TIOCSPGRP, group) == nil
 }
 
-// stopJob stops our own process group, as Ctrl-Z does to a job, and returns when it goes on. Where nobody
-// could ever continue us (no shell above) the kernel ignores the signal, and it returns at once.
-// Afterwards SIGTSTP is caught again and sent to the channel.
-func (t *terminal) stopJob(signals chan<- os.Signal) {
-	signal.Reset(syscall.SIGTSTP)
-	_ = syscall.Kill(0, syscall.SIGTSTP)
-	// Another thread may be the one to take the signal, a moment later; time stands still once it has.
-	time.Sleep(20 * time.Millisecond)
-	signal.Notify(signals, syscall.SIGTSTP)
+// stopJob stops this process, as the command was stopped, and returns when the shell has continued it. If
+// the command had the terminal, the rest of our process group has not heard of the stop and is stopped too.
+//
+// Where no shell controls our group nobody would continue us, and it returns at once. That is so in the group
+// of the session's leader: the container's first process, the command of ssh -t.
+//
+// SIGSTOP, because a Go program that has once caught SIGTSTP cannot stop from it any more.
+func (t *terminal) stopJob(had bool) {
+	if leader, err := unix.Getsid(0); err != nil || leader == t.group {
+		return
+	}
+	whom := os.Getpid()
+	if had {
+		whom = 0 // the group
+	}
+	_ = syscall.Kill(whom, syscall.SIGSTOP)
 }
