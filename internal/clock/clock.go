@@ -27,13 +27,15 @@ func (t Instant) Sub(u Instant) time.Duration { return time.Duration(t - u) }
 // Before reports whether t is strictly before u.
 func (t Instant) Before(u Instant) bool { return t < u }
 
-// start is what readings count from. An hour is added so that no reading is zero or close to it.
-// Readings inside a synctest bubble count from the bubble's own time; they are compared only with each other.
-var start = time.Now().Add(-time.Hour)
+// Readings count from the start of the process and lie beyond, so that the zero Instant is before all of them:
+// also inside a synctest bubble, whose own time begins in the year 2000, long before the process.
+var start = time.Now()
+
+const beyond = 100 * 365 * 24 * time.Hour
 
 // Now reads the running clock. It is safe for concurrent use.
 func Now() Instant {
-	return Instant(time.Since(start) + suspended())
+	return Instant(beyond + time.Since(start) + suspended())
 }
 
 // Since returns the time that has run since t.

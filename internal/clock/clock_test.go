@@ -24,6 +24,7 @@ func TestNow_Monotone(t *testing.T) {
 func TestClocks_Synctest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		running, wall := Now(), Wall()
+		assert.True(t, Instant(0).Before(running), "zero means: before every reading")
 		time.Sleep(8 * time.Hour)
 		assert.InDelta(t, 8*time.Hour, Since(running), float64(jitter))
 		assert.Equal(t, 8*time.Hour, Wall().Sub(wall))
