@@ -116,18 +116,22 @@ func (s *Server) waitFor(ctx context.Context, in *acquireInput, caller string) (
 	case cause == nil:
 		return nil, err
 	case errors.Is(cause, errWaited):
-		return nil, s.heldAfterWait(ctx, in.Name, wait)
+		return nil, s.heldAfterWait(ctx, in.Name, wait, err)
 	default:
 		return nil, cause
 	}
 }
 
-// heldAfterWait says who had the lock when a wait for it ended. Not to know the holder is no reason for
-// another answer.
-func (s *Server) heldAfterWait(ctx context.Context, name string, wait time.Duration) *problem {
+// heldAfterWait says who had the lock when a wait for it ended: what the last attempt saw, or else, since one
+// that waited behind others of this process made none, what the nodes say now. Not to know the holder is no
+// reason for another answer.
+func (s *Server) heldAfterWait(ctx context.Context, name string, wait time.Duration, err error) *problem {
 	var holder string
 	var remaining time.Duration
-	if state, err := s.locks.Inspect(ctx, name); err == nil && !state.Free() {
+	var last *client.HeldError
+	if errors.As(err, &last) {
+		holder, remaining = last.Label, last.Remaining
+	} else if state, err := s.locks.Inspect(ctx, name); err == nil && !state.Free() {
 		holder, remaining = state.Holder.Label, state.Holder.Remaining
 	}
 	p := heldProblem(name, holder, remaining)

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/negotiation"
 
 	"github.com/holdfast-dev/holdfast/client"
+	"github.com/holdfast-dev/holdfast/internal/clock"
 )
 
 const (
@@ -80,7 +81,7 @@ func (s *Server) stream(hc huma.Context, h *held) {
 	if !send(liveEvent(eventAcquired, h)) {
 		return
 	}
-	told := h.Deadline()
+	told := endOf(h)
 	tick := time.NewTicker(min(s.cfg.Heartbeat, h.TTL()/3))
 	defer tick.Stop()
 	for {
@@ -97,8 +98,9 @@ func (s *Server) stream(hc huma.Context, h *held) {
 			return
 		case <-tick.C:
 			e := streamEvent{Event: eventHeartbeat}
-			if now := h.Deadline(); !now.Equal(told) {
-				told, e = now, liveEvent(eventRenewed, h)
+			// The end is known to within the time between two readings of the clock; a renewal moves it by more.
+			if end := endOf(h); end.Sub(told) > h.TTL()/20 {
+				told, e = end, liveEvent(eventRenewed, h)
 			}
 			if !send(e) {
 				return
@@ -106,6 +108,9 @@ func (s *Server) stream(hc huma.Context, h *held) {
 		}
 	}
 }
+
+// endOf returns the validity end, on the running clock: the wall clock may jump.
+func endOf(h *held) clock.Instant { return clock.Now().Add(h.Remaining()) }
 
 // lastEvent says why a lease has ended.
 func lastEvent(cause error) streamEvent {
