@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
-	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/server/servertest"
 )
 
 // startRedis starts the redis-server that compatibility is measured against and returns its address.
@@ -67,19 +66,7 @@ func freePort(t *testing.T) string {
 // startNode starts one of our nodes on a TCP port and returns its address.
 func startNode(t *testing.T) string {
 	t.Helper()
-	s, err := server.New(server.Config{})
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		s.Shutdown(ctx)
-		require.ErrorIs(t, <-served, server.ErrClosed)
-	})
-	return l.Addr().String()
+	return servertest.Start(t).Addr()
 }
 
 // A wire is a connection on which replies are kept as the bytes they are.
@@ -96,6 +83,10 @@ func dial(t *testing.T, addr string, proto int) *wire {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
+	return newWire(t, conn, proto)
+}
+
+func newWire(t *testing.T, conn net.Conn, proto int) *wire {
 	w := &wire{t: t, conn: conn, r: bufio.NewReader(conn)}
 	if proto == 3 {
 		w.do("HELLO", "3")
