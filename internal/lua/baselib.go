@@ -42,10 +42,15 @@ func (in *Interp) protect(t *lua.LTable) *lua.LTable {
 	return proxy
 }
 
+const errReadonly = "Attempt to modify a readonly table"
+
 func refuse(l *lua.LState) int {
-	l.RaiseError("Attempt to modify a readonly table")
+	l.RaiseError(errReadonly)
 	return 0
 }
+
+// refuseHere is refuse for functions that modify a table themselves: then the error has no position.
+func refuseHere(l *lua.LState) { l.Error(lua.LString(errReadonly), 0) }
 
 // library makes a read-only table of functions and values a global.
 func (in *Interp) library(name string, funcs map[string]lua.LGFunction, values map[string]lua.LValue) *lua.LTable {
@@ -120,7 +125,7 @@ func assert(l *lua.LState) int {
 	if l.Get(2) != lua.LNil {
 		msg = checkString(l, 2, "assert")
 	}
-	l.Error(lua.LString(msg), 0) // without position, as Lua 5.1
+	l.RaiseError("%s", msg)
 	return 0
 }
 
@@ -128,8 +133,8 @@ func assert(l *lua.LState) int {
 func raiseValue(l *lua.LState) int {
 	level := optInt(l, 2, "error", 1)
 	v := l.Get(1)
-	if s, ok := v.(lua.LString); ok && level > 0 {
-		v = lua.LString(position(l, level)) + s
+	if lua.LVCanConvToString(v) && level > 0 {
+		v = lua.LString(position(l, level) + text(v))
 	}
 	l.Error(v, 0)
 	return 0
@@ -243,10 +248,10 @@ func (in *Interp) setMetatable(l *lua.LState) int {
 	t := checkTable(l, 1, "setmetatable")
 	mt := l.Get(2)
 	if _, ok := mt.(*lua.LTable); !ok && (mt != lua.LNil || l.GetTop() < 2) {
-		typeError(l, 2, "setmetatable", "nil or table")
+		argError(l, 2, "setmetatable", "nil or table expected")
 	}
 	if in.readonly[t] != nil {
-		refuse(l)
+		refuseHere(l)
 	}
 	if l.GetMetaField(t, "__metatable") != lua.LNil {
 		l.RaiseError("cannot change a protected metatable")
@@ -304,7 +309,7 @@ func (in *Interp) rawSet(l *lua.LState) int {
 	t := checkTable(l, 1, "rawset")
 	k, v := checkAny(l, 2, "rawset"), checkAny(l, 3, "rawset")
 	if in.readonly[t] != nil {
-		refuse(l)
+		refuseHere(l)
 	}
 	if n, ok := k.(lua.LNumber); ok {
 		in.chargeKey(l, float64(n))
@@ -491,12 +496,13 @@ func (in *Interp) pushLoaded(l *lua.LState, code, chunk string) int {
 	if !in.script.metered {
 		l.RaiseError("attempt to load code in a script that has none of it")
 	}
-	fn, _, err := in.load(code, chunk)
+	fn, src, err := in.load(code, chunk)
 	if err != nil {
 		l.Push(lua.LNil)
 		l.Push(lua.LString(err.Error()))
 		return 2
 	}
+	in.sources[chunk] = src
 	l.Push(fn)
 	return 1
 }

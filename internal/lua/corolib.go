@@ -48,7 +48,11 @@ func (in *Interp) coWrap(l *lua.LState) int {
 	l.Push(l.NewFunction(func(l *lua.LState) int {
 		values, err := in.resume(l, th, 1)
 		if err != nil {
-			l.Error(in.errorValue(err), 0)
+			v := in.errorValue(err)
+			if lua.LVCanConvToString(v) {
+				v = lua.LString(position(l, 1) + text(v))
+			}
+			l.Error(v, 0)
 		}
 		for _, v := range values {
 			l.Push(v)
@@ -144,7 +148,7 @@ func (in *Interp) coRunning(l *lua.LState) int {
 
 func (in *Interp) coYield(l *lua.LState) int {
 	if l == in.state || in.nested > 0 {
-		l.RaiseError("attempt to yield across metamethod/C-call boundary")
+		l.Error(lua.LString("attempt to yield across metamethod/C-call boundary"), 0)
 	}
 	return -1
 }

@@ -21,9 +21,15 @@ func (in *Interp) writeFailure(w *resp.Writer, err error) {
 	}
 	t, ok := obj.(*lua.LTable)
 	if !ok {
-		// The error handler failed, which it does only when the stack is full.
-		in.writeError(w, "ERR "+err.Error()+" script: "+in.script.SHA1)
-		return
+		// The error handler has failed, which it does when the stack is full.
+		t = in.errorObject("ERR unknown error")
+		if s, ok := in.translate(obj).(lua.LString); ok {
+			t = in.errorObject("ERR " + string(s))
+			if m := positioned.FindStringSubmatch(string(s)); m != nil {
+				line, _ := strconv.Atoi(m[2])
+				in.locate(t, m[1], line)
+			}
+		}
 	}
 	msg, ok := stringField(t, "err")
 	if !ok {
@@ -53,12 +59,17 @@ func (in *Interp) handleError(l *lua.LState) int {
 		if !ok {
 			continue // a function of Go
 		}
-		t.RawSetString("source", lua.LString("@"+chunk))
-		t.RawSetString("line", lua.LNumber(line))
+		in.locate(t, chunk, line)
 		break
 	}
 	l.Push(t)
 	return 1
+}
+
+// locate notes where an error was raised.
+func (in *Interp) locate(t *lua.LTable, chunk string, line int) {
+	t.RawSetString("source", lua.LString("@"+chunk))
+	t.RawSetString("line", lua.LNumber(line))
 }
 
 // cutPosition takes "user_script:12:" apart.
@@ -82,7 +93,7 @@ func position(l *lua.LState, level int) string {
 	return where + " "
 }
 
-// argError raises Lua's error about an argument.
+// argError raises Lua's error about an argument. translate does not count the object of a method call.
 func argError(l *lua.LState, n int, fn, msg string) {
 	l.RaiseError("%s", fmt.Sprintf("bad argument #%d to '%s' (%s)", n, fn, msg))
 }

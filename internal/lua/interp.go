@@ -60,15 +60,19 @@ type Interp struct {
 	rand  rand48
 
 	// The script that is running.
-	host   Host
-	script *Script
-	reply  resp.Writer                    // replies of commands, in the protocol version that redis.setresp chose
-	words  [][]byte                       // words of a command
-	chars  []byte                         // their bytes
-	depth  int                            // of nested coroutines
-	nested int                            // functions of Go below the running function that the virtual machine cannot suspend
-	starts map[*lua.LState]*lua.LFunction // of coroutines that have not started
+	host    Host
+	script  *Script
+	reply   resp.Writer                    // replies of commands, in the protocol version that redis.setresp chose
+	words   [][]byte                       // words of a command
+	chars   []byte                         // their bytes
+	depth   int                            // of nested coroutines
+	nested  int                            // functions of Go below the running function that the virtual machine cannot suspend
+	sources map[string]*source             // of the chunks of this run, by name
+	starts  map[*lua.LState]*lua.LFunction // of coroutines that have not started
 }
+
+// mainChunk is how messages call a script.
+const mainChunk = "user_script"
 
 // A Script is a compiled body. It belongs to the Interp that compiled it.
 type Script struct {
@@ -92,6 +96,7 @@ func New(o Options) *Interp {
 			SkipOpenLibs:     true,
 		}),
 		scripts:  make(map[string]*Script),
+		sources:  make(map[string]*source),
 		starts:   make(map[*lua.LState]*lua.LFunction),
 		readonly: make(map[*lua.LTable]*lua.LTable),
 	}
@@ -100,6 +105,7 @@ func New(o Options) *Interp {
 		in.meter.memory = defaultMemory
 	}
 	in.globals = in.state.G.Global
+	in.rand.x = firstRandom
 	in.onError = in.state.NewFunction(in.handleError)
 	in.openLibraries(o)
 	return in
@@ -150,7 +156,7 @@ func (in *Interp) compile(body, sha string) (s *Script, err error) {
 	if err != nil {
 		return nil, err
 	}
-	fn, src, err := in.load(code, "user_script")
+	fn, src, err := in.load(code, mainChunk)
 	if err != nil {
 		return nil, scriptError("ERR Error compiling script (new function): " + err.Error())
 	}
@@ -183,10 +189,11 @@ func (in *Interp) load(code, chunk string) (fn *lua.LFunction, src *source, err 
 func (in *Interp) Run(s *Script, keys, args [][]byte, host Host, out *resp.Writer) {
 	in.host, in.script = host, s
 	in.reply.SetProto(2)
-	in.rand.seed(0)
 	in.globals.RawSetString("KEYS", in.stringTable(keys))
 	in.globals.RawSetString("ARGV", in.stringTable(args))
 	in.depth, in.nested = 0, 0
+	clear(in.sources)
+	in.sources[mainChunk] = s.source
 	clear(in.starts)
 	in.meter.start(host)
 	if s.metered {

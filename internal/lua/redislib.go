@@ -12,7 +12,7 @@ import (
 
 // openRedis makes the table redis.
 func (in *Interp) openRedis(version string) {
-	in.library("redis", map[string]lua.LGFunction{
+	t := in.library("redis", map[string]lua.LGFunction{
 		"call":               in.redisCall,
 		"pcall":              in.redisPCall,
 		"error_reply":        in.redisErrorReply,
@@ -39,8 +39,7 @@ func (in *Interp) openRedis(version string) {
 		"REDIS_VERSION":     lua.LString(version),
 		"REDIS_VERSION_NUM": lua.LNumber(versionNumber(version)),
 	})
-	in.globals.RawSetString(nameCall, in.globals.RawGetString("redis").(*lua.LTable).Metatable.(*lua.LTable).
-		RawGetString("__index").(*lua.LTable).RawGetString("call"))
+	in.globals.RawSetString(nameCall, t.RawGetString("call"))
 	in.globals.RawSetString(nameDo, in.state.NewFunction(in.redisDo))
 }
 
@@ -213,7 +212,7 @@ func (in *Interp) redisLog(l *lua.LState) int {
 		return in.raise(l, in.errorObject("ERR First argument must be a number (log level)."))
 	}
 	if level < 0 || level > 3 || math.IsNaN(float64(level)) {
-		return in.raise(l, in.errorObject("ERR Invalid log level."))
+		return in.raise(l, in.errorObject("ERR Invalid debug level."))
 	}
 	var parts []string
 	for i := 2; i <= n; i++ {
@@ -243,7 +242,7 @@ func (in *Interp) redisSetRepl(l *lua.LState) int {
 	}
 	v, ok := number(l.Get(1))
 	if !ok || int(v)&^replAll != 0 {
-		return in.raise(l, in.errorObject("ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."))
+		return in.raise(l, in.errorObject("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."))
 	}
 	return 0
 }
