@@ -67,13 +67,12 @@ const (
 	flagAsking                           // cluster: implies ASKING
 	flagFast                             // O(1) or O(log n); category fast, else slow
 	flagNoAuth                           // allowed before AUTH
-	flagMayReplicate                     // may propagate although it is no write (PUBLISH, EVAL)
+	flagMayReplicate                     // may propagate although it is no write (PUBLISH, EVAL); not printed
 	flagNoMandatoryKeys                  // may be called with no key at all
 	flagAllowBusy                        // allowed while a script runs
 	flagMovablekeys                      // findKeys finds more keys than the range says
 	flagNoMulti                          // refused inside MULTI
 	flagNoAsyncLoading                   // refused while a replica loads in the background
-	flagOnlySentinel                     // unused by a node; keeps the printed order of flags
 )
 
 // flagNames lists the flags in the order in which COMMAND INFO prints them.
@@ -95,7 +94,6 @@ var flagNames = []struct {
 	{flagAsking, "asking"},
 	{flagFast, "fast"},
 	{flagNoAuth, "no_auth"},
-	{flagMayReplicate, "may_replicate"},
 	{flagNoMandatoryKeys, "no_mandatory_keys"},
 	{flagNoAsyncLoading, "no_async_loading"},
 	{flagNoMulti, "no_multi"},

@@ -17,7 +17,7 @@ func connectionCommands() []*command {
 	const open = flagNoScript | flagLoading | flagStale | flagFast | flagNoAuth | flagAllowBusy
 	return []*command{
 		{name: "auth", arity: -2, flags: open, categories: catConnection, since: "1.0.0", handler: authCommand},
-		{name: "echo", arity: 2, flags: flagFast, categories: catConnection, since: "1.0.0", handler: echoCommand},
+		{name: "echo", arity: 2, flags: flagLoading | flagStale | flagFast, categories: catConnection, since: "1.0.0", handler: echoCommand},
 		{name: "hello", arity: -1, flags: open, categories: catConnection, since: "6.0.0", handler: helloCommand},
 		{name: "ping", arity: -1, flags: flagFast, categories: catConnection, since: "1.0.0", tips: []string{"request_policy:all_shards", "response_policy:all_succeeded"}, handler: pingCommand},
 		{name: "quit", arity: -1, flags: open, categories: catConnection, since: "1.0.0", handler: quitCommand},
