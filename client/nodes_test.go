@@ -77,7 +77,11 @@ func newClient(t testing.TB, nodes []redlock.Node, opts ...client.Option) *clien
 	t.Helper()
 	cl, err := client.New(nodes, opts...)
 	require.NoError(t, err)
-	t.Cleanup(func() { cl.Close(context.Background()) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		assert.NotErrorIs(t, cl.Close(ctx), context.DeadlineExceeded, "Close hangs")
+	})
 	return cl
 }
 
