@@ -148,9 +148,7 @@ func TestAcquire_CallerGone(t *testing.T) {
 		assert.Zero(t, b.waiters("job"))
 		require.Equal(t, 204, r.do("DELETE", "/v1/leases/"+first.Lease, "").status)
 		assert.Nil(t, b.lease("job"))
-		assert.Empty(t, r.s.leases.byID)
-		assert.Empty(t, r.s.leases.quota.used)
-		assert.Empty(t, r.s.waits.used)
+		assertNothingLeft(t, r.s)
 	})
 }
 
@@ -175,8 +173,7 @@ func TestAcquire_GrantedTooLate(t *testing.T) {
 	a := ask(s, request(ctx, "POST", "/v1/locks/job", `{}`))
 	assert.Equal(t, 408, a.status)
 	assert.Nil(t, b.lease("job"))
-	assert.Empty(t, s.leases.byID)
-	assert.Empty(t, s.leases.quota.used)
+	assertNothingLeft(t, s)
 }
 
 // deafWriter is the connection of a caller that has gone away without a word.
@@ -190,8 +187,7 @@ func TestAcquire_AnswerNotDelivered(t *testing.T) {
 	req := request(context.Background(), "POST", "/v1/locks/job", `{}`)
 	s.ServeHTTP(deafWriter{newDiscard()}, req)
 	assert.Nil(t, b.lease("job"))
-	assert.Empty(t, s.leases.byID)
-	assert.Empty(t, s.leases.quota.used)
+	assertNothingLeft(t, s)
 }
 
 type discard struct{ h http.Header }

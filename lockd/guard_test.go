@@ -167,7 +167,7 @@ func TestProblems(t *testing.T) {
 				assert.NotEmpty(t, a.header.Get("Allow"))
 			}
 			assert.Empty(t, b.all())
-			assert.Empty(t, s.leases.quota.used)
+			assertNothingLeft(t, s)
 		})
 	}
 }

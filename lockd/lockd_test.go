@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -232,4 +233,20 @@ func TestNew_Config(t *testing.T) {
 		_, err := New(&client.Client{}, cfg)
 		assert.ErrorContains(t, err, field)
 	}
+}
+
+func (q *quota) inUse() map[string]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return maps.Clone(q.used)
+}
+
+// assertNothingLeft checks that no caller has a lease or a wait, and that no quota is used.
+func assertNothingLeft(t *testing.T, s *Server) {
+	t.Helper()
+	s.leases.mu.Lock()
+	assert.Empty(t, s.leases.byID)
+	s.leases.mu.Unlock()
+	assert.Empty(t, s.leases.quota.inUse())
+	assert.Empty(t, s.waits.inUse())
 }

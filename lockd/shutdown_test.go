@@ -176,6 +176,6 @@ func TestQuota_Waits(t *testing.T) {
 		assert.Equal(t, 409, r.do("POST", "/v1/locks/job", `{}`).status, "one that does not wait")
 		r.do("DELETE", "/v1/leases/"+held.Lease, "")
 		assert.Equal(t, 200, (<-first).status)
-		assert.Empty(t, r.s.waits.used)
+		assert.Empty(t, r.s.waits.inUse())
 	})
 }

@@ -51,8 +51,7 @@ func TestStream_LivesWithConnection(t *testing.T) {
 		st.close()
 		synctest.Wait()
 		assert.Nil(t, b.lease("job"))
-		assert.Empty(t, r.s.leases.byID)
-		assert.Empty(t, r.s.leases.quota.used)
+		assertNothingLeft(t, r.s)
 	})
 }
 
@@ -141,7 +140,7 @@ func TestStream_Released(t *testing.T) {
 		assert.Equal(t, streamEvent{Event: "released", Reason: "released"}, *st.next())
 		assert.Nil(t, st.next())
 		assert.Nil(t, b.lease("job"))
-		assert.Empty(t, r.s.leases.quota.used)
+		assertNothingLeft(t, r.s)
 	})
 }
 
@@ -194,7 +193,8 @@ func TestStream_SlowReader(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		assert.LessOrEqual(t, time.Since(began), 16*time.Second)
-		assert.Empty(t, r.s.leases.quota.used)
+		synctest.Wait()
+		assertNothingLeft(t, r.s)
 	})
 }
 
