@@ -19,7 +19,7 @@ const (
 // A zrangeQuery is what ZRANGE and its older relatives ask for.
 type zrangeQuery struct {
 	by         zrangeBy
-	fixed      bool // the command's name has fixed the direction
+	fixed      bool // the direction is: by the command's name or by REV
 	reverse    bool
 	scores     bool
 	offset     int64
@@ -83,7 +83,7 @@ func (q *zrangeQuery) parse(words [][]byte) error {
 			}
 			i += 2
 		case word == "rev" && !q.fixed:
-			q.reverse = true
+			q.reverse, q.fixed = true, true
 		case word == "bylex" && q.by == byAuto:
 			q.by = byLex
 		case word == "byscore" && q.by == byAuto:

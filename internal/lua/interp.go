@@ -67,6 +67,7 @@ type Interp struct {
 	chars   []byte                         // their bytes
 	depth   int                            // of nested coroutines
 	nested  int                            // functions of Go below the running function that the virtual machine cannot suspend
+	tables  int                            // of the reply so far
 	sources map[string]*source             // of the chunks of this run, by name
 	starts  map[*lua.LState]*lua.LFunction // of coroutines that have not started
 }
@@ -191,7 +192,7 @@ func (in *Interp) Run(s *Script, keys, args [][]byte, host Host, out *resp.Write
 	in.reply.SetProto(2)
 	in.globals.RawSetString("KEYS", in.stringTable(keys))
 	in.globals.RawSetString("ARGV", in.stringTable(args))
-	in.depth, in.nested = 0, 0
+	in.depth, in.nested, in.tables = 0, 0, 0
 	clear(in.sources)
 	in.sources[mainChunk] = s.source
 	clear(in.starts)
@@ -214,7 +215,7 @@ func (in *Interp) Run(s *Script, keys, args [][]byte, host Host, out *resp.Write
 	default:
 		if !in.writeValue(out, in.state.Get(-1), 0) {
 			out.Truncate(mark)
-			in.writeError(out, "ERR reached lua stack limit")
+			in.writeError(out, errNoMemory.Error())
 		}
 	}
 	in.state.SetTop(0)

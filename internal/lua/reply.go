@@ -11,15 +11,23 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
-// replyDepth is how deep the tables of a script's reply may be nested; Redis's bound is its Lua stack.
-const replyDepth = 1000
+// replyStack is how much of its Lua stack Redis uses for nested tables of a reply before it writes an error
+// in place of the next one: a table in an array takes one slot, in a map or set three.
+const replyStack = 7995
 
-// writeValue writes a Lua value as a reply. It reports false, having written part of it, if tables are
-// nested too deeply (a table may contain itself).
+// maxReplyTables bounds the tables of a reply: one that contains itself twice would have no end.
+const maxReplyTables = 4 << 20
+
+// writeValue writes a Lua value as a reply, used slots deep in Redis's stack. It reports false, having
+// written part of it, when the reply has become too large.
 //
 // Redis tells tables apart by their fields, in this order: err, ok, double, map, set, big_number,
 // verbatim_string; every other table is an array that ends before its first nil.
-func (in *Interp) writeValue(w *resp.Writer, v lua.LValue, depth int) bool {
+func (in *Interp) writeValue(w *resp.Writer, v lua.LValue, used int) bool {
+	if used >= replyStack {
+		w.Error(errStackLimit)
+		return true
+	}
 	switch v := v.(type) {
 	case lua.LString:
 		w.BulkString(string(v))
@@ -28,12 +36,15 @@ func (in *Interp) writeValue(w *resp.Writer, v lua.LValue, depth int) bool {
 	case lua.LBool:
 		in.writeBool(w, bool(v))
 	case *lua.LTable:
-		return depth < replyDepth && in.writeTable(w, in.fields(v), depth+1)
+		in.tables++
+		return in.tables <= maxReplyTables && in.writeTable(w, in.fields(v), used)
 	default:
 		w.Null()
 	}
 	return true
 }
+
+const errStackLimit = scriptError("ERR reached lua stack limit")
 
 // writeBool writes a boolean: in the protocol version that the script has chosen, not its caller.
 func (in *Interp) writeBool(w *resp.Writer, v bool) {
@@ -47,7 +58,7 @@ func (in *Interp) writeBool(w *resp.Writer, v bool) {
 	}
 }
 
-func (in *Interp) writeTable(w *resp.Writer, t *lua.LTable, depth int) bool {
+func (in *Interp) writeTable(w *resp.Writer, t *lua.LTable, used int) bool {
 	if msg, ok := stringField(t, "err"); ok {
 		in.writeError(w, msg)
 		return true
@@ -61,10 +72,10 @@ func (in *Interp) writeTable(w *resp.Writer, t *lua.LTable, depth int) bool {
 		return true
 	}
 	if m, ok := t.RawGetString("map").(*lua.LTable); ok {
-		return in.writeMap(w, in.fields(m), depth)
+		return in.writeMap(w, in.fields(m), used+3)
 	}
 	if s, ok := t.RawGetString("set").(*lua.LTable); ok {
-		return in.writeSet(w, in.fields(s), depth)
+		return in.writeSet(w, in.fields(s), used+3)
 	}
 	if digits, ok := stringField(t, "big_number"); ok {
 		w.BigNumber(oneLine(digits))
@@ -84,29 +95,29 @@ func (in *Interp) writeTable(w *resp.Writer, t *lua.LTable, depth int) bool {
 	}
 	w.Array(n)
 	for i := 1; i <= n; i++ {
-		if !in.writeValue(w, t.RawGetInt(i), depth) {
+		if !in.writeValue(w, t.RawGetInt(i), used+1) {
 			return false
 		}
 	}
 	return true
 }
 
-func (in *Interp) writeMap(w *resp.Writer, t *lua.LTable, depth int) bool {
+func (in *Interp) writeMap(w *resp.Writer, t *lua.LTable, used int) bool {
 	n, ok := 0, true
 	t.ForEach(func(_, _ lua.LValue) { n++ })
 	w.Map(n)
 	eachField(t, func(k, v lua.LValue) {
-		ok = ok && in.writeValue(w, k, depth) && in.writeValue(w, v, depth)
+		ok = ok && in.writeValue(w, k, used) && in.writeValue(w, v, used)
 	})
 	return ok
 }
 
-func (in *Interp) writeSet(w *resp.Writer, t *lua.LTable, depth int) bool {
+func (in *Interp) writeSet(w *resp.Writer, t *lua.LTable, used int) bool {
 	n, ok := 0, true
 	t.ForEach(func(_, _ lua.LValue) { n++ })
 	w.Set(n)
 	eachField(t, func(k, _ lua.LValue) {
-		ok = ok && in.writeValue(w, k, depth)
+		ok = ok && in.writeValue(w, k, used)
 	})
 	return ok
 }

@@ -46,9 +46,12 @@ func parseShebang(body []byte) (Flags, string, error) {
 		if !ok {
 			return 0, "", scriptError("ERR Unknown lua shebang option: " + word)
 		}
+		if list == "" {
+			continue
+		}
 		for name := range strings.SplitSeq(list, ",") {
 			f, ok := flagNames[name]
-			if !ok && name != "" {
+			if !ok {
 				return 0, "", scriptError(fmt.Sprintf("ERR Unexpected flag in script shebang: %s", name))
 			}
 			flags |= f
