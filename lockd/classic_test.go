@@ -244,6 +244,23 @@ func TestNoQuorum(t *testing.T) {
 	})
 }
 
+// Ensure that a wait which ends without a quorum is not taken for one that a holder outlasted.
+func TestNoQuorum_AfterWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake()
+		r := newRig(t, b, Config{})
+		r.lock("job", `{"ttl":"15s"}`)
+		waited := make(chan answer, 1)
+		go func() { waited <- r.do("POST", "/v1/locks/job", `{"wait":"10s"}`) }()
+		time.Sleep(5 * time.Second)
+		b.fail(noQuorum("acquire"))
+		a := <-waited
+		b.fail(nil)
+		assert.Equal(t, 503, a.status)
+		assert.Equal(t, codeNoQuorum, a.problem(t).Code)
+	})
+}
+
 // Ensure that a caller learns how its lease was lost.
 func TestLease_Lost(t *testing.T) {
 	for reason, cause := range map[string]error{"forced": client.ErrForced, "stolen": client.ErrStolen,

@@ -201,3 +201,27 @@ func TestReadBody_Slow(t *testing.T) {
 		assert.Equal(t, 10*time.Second, time.Since(began))
 	})
 }
+
+// Ensure that no body causes a fault, and that one which is refused takes no lock.
+func FuzzBody(f *testing.F) {
+	for _, body := range []string{`{}`, `{"ttl":"15s","wait":"0s","owner":"w"}`, `{"ttl":null}`, `{"ttl":1e999}`, `[[[[`, `{"owner":"\ud800"}`, `{"ttl":"15s","ttl":"1ms"}`, "\xef\xbb\xbf{}", `""`} {
+		f.Add(body)
+	}
+	s, b := newFakeServer(f, Config{MaxWait: time.Millisecond})
+	f.Fuzz(func(t *testing.T, body string) {
+		req := request(context.Background(), "POST", "/v1/locks/job", body)
+		req.Header.Set("Content-Type", "application/json")
+		a := ask(s, req)
+		l := b.lease("job")
+		if a.status != 200 {
+			assert.Contains(t, []int{400, 413, 422}, a.status, a.text)
+			a.problem(t)
+			assert.Nil(t, l)
+			return
+		}
+		require.NotNil(t, l)
+		assert.GreaterOrEqual(t, l.ttl, 100*time.Millisecond)
+		assert.LessOrEqual(t, l.ttl, 5*time.Minute)
+		require.NoError(t, l.Unlock(t.Context()))
+	})
+}

@@ -199,7 +199,7 @@ func ask(s *Server, req *http.Request) answer {
 	return answer{w.Code, w.Header(), w.Body.String()}
 }
 
-func newFakeServer(t *testing.T, cfg Config) (*Server, *fakeBackend) {
+func newFakeServer(t testing.TB, cfg Config) (*Server, *fakeBackend) {
 	t.Helper()
 	b := newFake()
 	s, err := newServer(b, cfg)

@@ -123,18 +123,20 @@ func (s *Server) waitFor(ctx context.Context, in *acquireInput, caller string) (
 }
 
 // heldAfterWait says who had the lock when a wait for it ended: what the last attempt saw, or else, since one
-// that waited behind others of this process made none, what the nodes say now. Not to know the holder is no
-// reason for another answer.
+// that waited behind others of this process made none, what the nodes say now. If those cannot be reached, that
+// was what it waited for.
 func (s *Server) heldAfterWait(ctx context.Context, name string, wait time.Duration, err error) *problem {
-	var holder string
-	var remaining time.Duration
+	var p *problem
 	var last *client.HeldError
 	if errors.As(err, &last) {
-		holder, remaining = last.Label, last.Remaining
-	} else if state, err := s.locks.Inspect(ctx, name); err == nil && !state.Free() {
-		holder, remaining = state.Holder.Label, state.Holder.Remaining
+		p = heldProblem(name, last.Label, last.Remaining)
+	} else if state, err := s.locks.Inspect(ctx, name); err != nil {
+		return s.problemOf(err, name)
+	} else if state.Free() {
+		p = heldProblem(name, "", 0) // in between two holders, and others were before this one
+	} else {
+		p = heldProblem(name, state.Holder.Label, state.Holder.Remaining)
 	}
-	p := heldProblem(name, holder, remaining)
 	p.Detail += fmt.Sprintf(", and was for the %v of the wait", wait)
 	return p
 }

@@ -20,9 +20,8 @@ var oddNames = []string{
 }
 
 // checkRoundTrip checks that a name reaches the locks as it is, in every operation that has one.
-func checkRoundTrip(t *testing.T, name string) {
+func checkRoundTrip(t *testing.T, s *Server, b *fakeBackend, name string) {
 	t.Helper()
-	s, b := newFakeServer(t, Config{})
 	path := "/v1/locks/" + url.PathEscape(name)
 	if name == "." || name == ".." { // PathEscape leaves dots, which are a path of their own
 		path = "/v1/locks/" + strings.ReplaceAll(name, ".", "%2E")
@@ -43,12 +42,14 @@ func checkRoundTrip(t *testing.T, name string) {
 	ask(s, request(context.Background(), "GET", "/v1/locks?prefix="+url.QueryEscape(name), "")).into(t, &list)
 	require.Len(t, list.Locks, 1)
 	assert.Equal(t, name, list.Locks[0].Name)
+	require.Equal(t, 204, ask(s, request(context.Background(), "DELETE", "/v1/leases/"+info.Lease, "")).status)
 }
 
 // Ensure that odd names are taken as they are.
 func TestNames_Odd(t *testing.T) {
+	s, b := newFakeServer(t, Config{})
 	for _, name := range oddNames {
-		checkRoundTrip(t, name)
+		checkRoundTrip(t, s, b, name)
 	}
 }
 
@@ -58,15 +59,15 @@ func FuzzName(f *testing.F) {
 		f.Add(name)
 	}
 	f.Add("\xff")
+	s, b := newFakeServer(f, Config{})
 	f.Fuzz(func(t *testing.T, name string) {
 		if name == "" || len(name) > 512 {
 			return
 		}
 		if utf8.ValidString(name) {
-			checkRoundTrip(t, name)
+			checkRoundTrip(t, s, b, name)
 			return
 		}
-		s, b := newFakeServer(t, Config{})
 		a := ask(s, request(context.Background(), "POST", "/v1/locks/"+url.PathEscape(name), `{}`))
 		assert.Equal(t, 422, a.status)
 		assert.Empty(t, b.all())
@@ -78,16 +79,19 @@ func FuzzPath(f *testing.F) {
 	for _, path := range []string{"/", "/v1/locks/a", "/v1/locks/a%2Fb", "//", "/%", "/v1/locks/%2e%2e", "/v1/leases/", "/v1//locks", "*", "/openapi.json?x"} {
 		f.Add(path)
 	}
+	s, b := newFakeServer(f, Config{})
 	f.Fuzz(func(t *testing.T, path string) {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
 			return
 		}
 		for _, method := range []string{"GET", "POST", "DELETE"} {
-			s, _ := newFakeServer(t, Config{})
 			req := request(context.Background(), method, "/", `{}`)
 			req.URL = u
 			a := ask(s, req)
+			for _, l := range b.all() {
+				_ = l.Unlock(t.Context())
+			}
 			switch {
 			case a.status >= 400 && a.status < 500:
 				a.problem(t)

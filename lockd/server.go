@@ -79,7 +79,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.recoverWrite(r)
 	r = routable(r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	if p := s.refuse(w, r); p != nil {
-		s.log.Info("request refused", "method", r.Method, "path", r.URL.Path, "caller", caller, "code", string(p.Code))
+		level := slog.LevelDebug
+		if p.Status == http.StatusForbidden { // somebody tries what no program of ours does
+			level = slog.LevelWarn
+		}
+		s.log.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "caller", caller,
+			"host", r.Host, "origin", r.Header.Get("Origin"), "code", string(p.Code))
 		p.write(w)
 		return
 	}
