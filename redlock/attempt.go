@@ -96,7 +96,7 @@ func (l *lease) decide(now clock.Instant) bool {
 		return false
 	}
 	if !l.rules.held(now, l.end, false) { // won too late
-		l.token = 0
+		l.late = true
 		l.finish(errFailed)
 		return true
 	}
@@ -191,7 +191,7 @@ func (l *lease) quorumError(op Op, agreed int, names []string) *QuorumError {
 			e.add(names[i], m.vote.failure())
 		case m.raiseErr != nil:
 			e.add(names[i], m.raiseErr)
-		case m.granted && !m.stored: // to the raise; or all answers came too late
+		case m.granted && (l.late || l.token > 0 && !m.stored): // to the raise
 			e.add(names[i], ErrNoAnswer)
 		}
 	}

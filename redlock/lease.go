@@ -1,6 +1,7 @@
 package redlock
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
@@ -30,6 +31,7 @@ type lease struct {
 	token int64
 	round round
 	parts parting
+	late  bool // over, because the majority came after the validity end
 	kept  bool // over, but not to be released: a resumption that was not decided
 
 	out []message
@@ -73,6 +75,7 @@ const maxReleases = 4
 // parting counts the answers to the first release of every node.
 type parting struct {
 	answered, failed int
+	deleted          int  // how many of those that answered had the lock
 	done             bool // a majority answered, or all that will
 }
 
@@ -193,6 +196,9 @@ func (l *lease) releasedBy(node int, r Reply) {
 	} else {
 		l.parts.answered++
 	}
+	if r.Status == StatusOK {
+		l.parts.deleted++
+	}
 	l.settleParting()
 	if m.suspect && m.releasing == 0 {
 		m.suspect = false
@@ -209,10 +215,14 @@ func (l *lease) settleParting() {
 	p.done = p.done || p.answered >= l.majority() || p.answered+p.failed >= len(l.members)
 }
 
-// releaseError explains a release round that did not reach a majority; nil if it did.
+// releaseError explains a release round that did not reach a majority, or a majority of which nobody had the
+// lock any more: then it was lost before, though the validity end had not come. It is nil if all was well.
 func (l *lease) releaseError(names []string) error {
-	if l.parts.answered >= l.majority() {
+	switch {
+	case l.parts.answered >= l.majority() && l.parts.deleted > 0:
 		return nil
+	case l.parts.answered >= l.majority():
+		return fmt.Errorf("lock %q: %w", l.request.Name, ErrLost)
 	}
 	e := newQuorumError(OpRelease, l.request.Name, len(l.members), l.parts.answered)
 	for i, m := range l.members {

@@ -183,8 +183,8 @@ func (q *Quorum) Renew(ctx context.Context, g *Grant) error { return g.renew(ctx
 // Release ends the grant locally at once and deletes the lock at all nodes. It returns when a majority has
 // answered or ctx is done; the rest goes on in the background. It may be called again, from anywhere.
 //
-// Errors: ErrLost, ErrForced: the grant was over before, and its lock was released then. ErrQuorum
-// (*QuorumError), or the context's: it is over, but some nodes may keep the lock until its ttl ends.
+// Errors: ErrLost, ErrForced: the grant was over before, or no node of a majority had the lock any more.
+// ErrQuorum (*QuorumError), or the context's: it is over, but some nodes may keep the lock until its ttl ends.
 func (q *Quorum) Release(ctx context.Context, g *Grant) error { return g.release(ctx) }
 
 // Leave takes a waiter out of the queues. It does not wait for the nodes.

@@ -263,7 +263,9 @@ func (n *simNode) enqueue(w Waiter, now clock.Instant) {
 		return
 	}
 	n.queue = append(n.queue, simWaiter{since: w.Since, id: w.ID, dead: now.Add(w.Heartbeat)})
-	slices.SortFunc(n.queue, func(a, b simWaiter) int { return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.id+";", b.id+";")) })
+	slices.SortFunc(n.queue, func(a, b simWaiter) int {
+		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.id+";", b.id+";"))
+	})
 	n.queueEnds = max(n.queueEnds, now.Add(w.Heartbeat))
 }
 

@@ -1,0 +1,182 @@
+package redlock
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Ensure that each request can only be answered with what its script gives, field for field.
+func TestDecode(t *testing.T) {
+	for _, test := range []struct {
+		op   Op
+		v    any
+		want Reply
+	}{
+		{OpAcquire, []any{"granted", int64(MaxToken)}, Reply{Status: StatusGranted, Fence: MaxToken}},
+		{OpAcquire, []any{"granted", int64(MaxToken) + 1}, Reply{}},
+		{OpAcquire, []any{"granted", int64(-1)}, Reply{}},
+		{OpAcquire, []any{"granted"}, Reply{}},
+		{OpAcquire, []any{"granted", int64(1), int64(2)}, Reply{}},
+		{OpAcquire, []any{"granted", "1"}, Reply{}},
+		{OpAcquire, []any{"held", int64(1500), "d", "w", int64(1)},
+			Reply{Status: StatusHeld, Remaining: 1500 * time.Millisecond, Digest: "d", Label: "w", Recorded: true}},
+		{OpAcquire, []any{"held", int64(-1), "d", "", int64(0)}, Reply{Status: StatusHeld, Remaining: -1, Digest: "d"}},
+		{OpAcquire, []any{"held", int64(1 << 62), "d", "", int64(0)}, Reply{}},
+		{OpAcquire, []any{"held", int64(0), nil, "", int64(0)}, Reply{}},
+		{OpAcquire, "forced", Reply{Status: StatusForced}},
+		{OpAcquire, "ok", Reply{}},
+		{OpAcquire, nil, Reply{}},
+		{OpAcquire, []any{}, Reply{}},
+		{OpAcquire, int64(1), Reply{}},
+		{OpRaise, "ok", Reply{Status: StatusOK}},
+		{OpRaise, "lost", Reply{Status: StatusLost}},
+		{OpRaise, "forced", Reply{}},
+		{OpRenew, []any{"extended", int64(7)}, Reply{Status: StatusExtended, Fence: 7}},
+		{OpRenew, "extended", Reply{}},
+		{OpRenew, "healed", Reply{Status: StatusHealed}},
+		{OpRenew, "lost", Reply{Status: StatusLost}},
+		{OpRenew, "forced", Reply{Status: StatusForced}},
+		{OpRelease, "ok", Reply{Status: StatusOK}},
+		{OpRelease, "lost", Reply{Status: StatusLost}},
+		{OpLeave, "ok", Reply{Status: StatusOK}},
+		{OpEvict, []any{"ok", int64(0)}, Reply{Status: StatusOK}},
+		{OpForce, []any{"ok", int64(5)}, Reply{Status: StatusOK, Remaining: 5 * time.Millisecond}},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(0), int64(2)}, Reply{Status: StatusOK, Fence: 3, Waiting: 2}},
+		{OpInspect, []any{"ok", int64(3)}, Reply{}},
+	} {
+		got := Request{Op: test.op}.Decode(test.v, nil)
+		if test.want.Status == StatusError {
+			assert.ErrorIs(t, got.Err, ErrReply, "%v %v", test.op, test.v)
+			assert.False(t, got.NotSent, "it may well have been executed")
+			continue
+		}
+		assert.Equal(t, test.want, got, "%v %v", test.op, test.v)
+	}
+}
+
+// FuzzDecode looks for answers that Decode lets through though no script can give them.
+func FuzzDecode(f *testing.F) {
+	f.Add(uint8(OpAcquire), "granted", int64(1), "", int64(0), "", 2, "")
+	f.Add(uint8(OpAcquire), "held", int64(-1), "d", int64(1), "w", 5, "")
+	f.Add(uint8(OpInspect), "ok", int64(1<<60), "d", int64(-2), "w", 7, "")
+	f.Add(uint8(OpRenew), "", int64(0), "", int64(0), "", 0, "QUARANTINE 5 ms left")
+	f.Add(uint8(OpRenew), "", int64(0), "", int64(0), "", 0, "WRONGTYPE Operation script: x")
+	f.Fuzz(func(t *testing.T, op uint8, word string, n int64, digest string, m int64, label string, fields int, failure string) {
+		r := Request{Op: Op(op%uint8(OpInspect) + 1)}
+		v := []any{word, n, digest, m, label, n, m, nil}
+		if r.Op == OpAcquire {
+			v = []any{word, n, digest, label, m, nil}
+		}
+		v = v[:min(max(fields, 0), len(v))]
+		var err error
+		if failure != "" {
+			err = errors.New(failure)
+		}
+		reply := r.Decode(v, err)
+		switch {
+		case (reply.Status == StatusError) != (reply.Err != nil):
+			t.Fatalf("error without an error: %+v", reply)
+		case reply.NotSent && reply.Status != StatusError:
+			t.Fatalf("answered, but not sent: %+v", reply)
+		case reply.Fence < 0 && r.Op != OpInspect || reply.Fence > MaxToken && r.Op != OpInspect:
+			t.Fatalf("token out of bounds: %+v", reply)
+		case reply.Remaining < -1:
+			t.Fatalf("remaining time out of bounds: %+v", reply)
+		}
+	})
+}
+
+// Ensure that keys stand beside the lock in one slot of a cluster, whatever braces the name has, or that the
+// name is known not to be safe there.
+func TestKeys(t *testing.T) {
+	for name, want := range map[string]struct {
+		fence string
+		safe  bool
+	}{
+		"a":         {"{a}:fence", true},
+		"orders/42": {"{orders/42}:fence", true},
+		"{x}y":      {"{x}y:fence", true},
+		"a{b}c{d}":  {"a{b}c{d}:fence", true},
+		"a{b":       {"{a{b}:fence", true},
+		"a}b":       {"{a}b}:fence", false},
+		"{}x":       {"{{}x}:fence", false},
+		"}":         {"{}}:fence", false},
+		"{":         {"{{}:fence", true},
+	} {
+		k := Keys(name)
+		assert.Equal(t, name, k.Lock)
+		assert.Equal(t, want.fence, k.Fence)
+		assert.Equal(t, want.safe, ClusterSafe(name), name)
+	}
+	assert.Equal(t, NameKeys{Lock: "a", Fence: "{a}:fence", Holder: "{a}:holder", Waiters: "{a}:waiters", Revoked: "{a}:revoked"}, Keys("a"))
+}
+
+// redisSlotPart is what the cluster specification says is hashed, written the long way.
+func redisSlotPart(key string) string {
+	start := strings.IndexByte(key, '{')
+	if start < 0 {
+		return key
+	}
+	length := strings.IndexByte(key[start+1:], '}')
+	if length <= 0 {
+		return key
+	}
+	return key[start+1 : start+1+length]
+}
+
+// FuzzKeys looks for names whose keys collide, or are said to share a slot and do not.
+func FuzzKeys(f *testing.F) {
+	for _, name := range []string{"a", "{x}y", "a}b", "{}x", "{", "}{", "a{b", "\x00{\xff}"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		k := Keys(name)
+		all := []string{k.Lock, k.Fence, k.Holder, k.Waiters, k.Revoked}
+		seen := map[string]bool{}
+		same := true
+		for _, key := range all {
+			if seen[key] {
+				t.Fatalf("%q twice", key)
+			}
+			seen[key] = true
+			same = same && redisSlotPart(key) == redisSlotPart(name)
+		}
+		if ClusterSafe(name) != same {
+			t.Fatalf("ClusterSafe(%q) = %v", name, !same)
+		}
+	})
+}
+
+// Ensure that the channel of a waiter depends on its client only.
+func TestWakeChannel(t *testing.T) {
+	assert.Equal(t, "holdfast:wake:c1", WakeChannel("c1/17"))
+	assert.Equal(t, WakeChannel("c1/17"), WakeChannel("c1/18"))
+	assert.NotEqual(t, WakeChannel("c1/17"), WakeChannel("c17/1"))
+}
+
+// Ensure that every Op has a script with its own digest, and that ttls are rounded up to the millisecond.
+func TestCalls(t *testing.T) {
+	seen := map[string]bool{}
+	for i, s := range Scripts() {
+		op := Op(i + 1)
+		assert.Equal(t, op.String(), s.Name)
+		assert.Len(t, s.SHA1, 40)
+		assert.False(t, seen[s.SHA1])
+		seen[s.SHA1] = true
+		c := Request{Op: op, Name: "n", Value: "v", TTL: 1500 * time.Microsecond, FenceTTL: time.Hour, Token: MaxToken}.Call()
+		assert.Same(t, s, c.Script)
+		for _, key := range c.Keys {
+			assert.True(t, key == "n" || strings.HasPrefix(key, "{n}:"), key)
+		}
+	}
+	require.Len(t, seen, 8)
+	c := Request{Op: OpAcquire, Name: "n", Value: "v", TTL: 1500 * time.Microsecond, FenceTTL: time.Hour}.Call()
+	assert.Equal(t, []string{"v", Digest("v"), "2", "0", "", "3600000", "", "0", "0", "1000"}, c.Args)
+	assert.Panics(t, func() { Request{}.Call() })
+	assert.Equal(t, "Op(77)", Op(77).String())
+}

@@ -1,0 +1,798 @@
+package redlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A memNode is a Node in memory, with faults: a delay on the way there and back, and a hang in which nothing
+// arrives until it is over or the node's own patience ends.
+type memNode struct {
+	name string
+
+	mu      sync.Mutex
+	delay   time.Duration
+	refuse  error // requests are refused at once with this
+	hung    bool
+	mute    []Op // these are executed, but their answers are lost
+	names   map[string]*simNode
+	log     []Request // as executed
+	pending []func()  // while hung
+}
+
+// patience is after how long a memNode gives up on a request that hangs.
+const patience = 3 * time.Second
+
+var errHung = errors.New("i/o timeout")
+
+func (n *memNode) String() string { return n.name }
+
+func (n *memNode) Send(r Request, reply func(Reply)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuse != nil {
+		err := n.refuse
+		go reply(Reply{Status: StatusError, Err: err, NotSent: true})
+		return
+	}
+	if n.hung {
+		// Nobody knows whether it will be executed once the hang is over: it will.
+		n.pending = append(n.pending, func() { n.do(r) })
+		time.AfterFunc(patience, func() { reply(Reply{Status: StatusError, Err: errHung}) })
+		return
+	}
+	back := n.delay
+	time.AfterFunc(n.delay, func() {
+		n.mu.Lock()
+		answer := n.do(r)
+		mute := slices.Contains(n.mute, r.Op)
+		n.mu.Unlock()
+		if mute {
+			time.AfterFunc(patience, func() { reply(Reply{Status: StatusError, Err: errHung}) })
+			return
+		}
+		time.AfterFunc(back, func() { reply(answer) })
+	})
+}
+
+// do executes a request. n.mu is held.
+func (n *memNode) do(r Request) Reply {
+	s := n.names[r.Name]
+	if s == nil {
+		s = &simNode{rules: rightNode(), stretch: func() time.Duration { return 0 }, wall: func() int64 { return clock.Wall().UnixMicro() }}
+		n.names[r.Name] = s
+	}
+	n.log = append(n.log, r)
+	return s.do(r, clock.Now())
+}
+
+func (n *memNode) with(f func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f()
+}
+
+func (n *memNode) hang() { n.with(func() { n.hung = true }) }
+
+func (n *memNode) wakeUp() {
+	n.with(func() {
+		n.hung = false
+		for _, do := range n.pending {
+			do()
+		}
+		n.pending = nil
+	})
+}
+
+// owner returns who has the lock at this node.
+func (n *memNode) owner(name string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.names[name]
+	if s == nil {
+		return ""
+	}
+	s.settle(clock.Now())
+	return s.owner
+}
+
+func (n *memNode) count(op Op) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := 0
+	for _, r := range n.log {
+		if r.Op == op {
+			c++
+		}
+	}
+	return c
+}
+
+// cluster is a quorum over five nodes, 1 ms away.
+type cluster struct {
+	*Quorum
+	t     *testing.T
+	nodes []*memNode
+}
+
+func inBubble(t *testing.T, test func(t *testing.T, c *cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{t: t}
+		var nodes []Node
+		for i := range 5 {
+			n := &memNode{name: fmt.Sprint("node", i), delay: time.Millisecond / 2, names: map[string]*simNode{}}
+			c.nodes = append(c.nodes, n)
+			nodes = append(nodes, n)
+		}
+		q, err := New(nodes, Options{})
+		require.NoError(t, err)
+		c.Quorum = q
+		test(t, c)
+		require.NoError(t, q.Close(context.Background()))
+	})
+}
+
+// won returns a grant of the lock "n" for ten seconds.
+func (c *cluster) won() *Grant {
+	c.t.Helper()
+	g, err := c.Acquire(c.t.Context(), Attempt{Name: "n", TTL: 10 * time.Second, Label: "w1"})
+	require.NoError(c.t, err)
+	return g
+}
+
+func (c *cluster) owners() (owners []string) {
+	for _, n := range c.nodes {
+		owners = append(owners, n.owner("n"))
+	}
+	return owners
+}
+
+var nobody = make([]string, 5)
+
+// Ensure that a grant is held strictly until its validity end, and that the lock is then gone everywhere.
+func TestGrantEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		before := clock.Now()
+		g := c.won()
+		assert.Equal(t, before.Add(10*time.Second-102*time.Millisecond), g.End(), "counts from before the first send")
+		assert.Equal(t, "n", g.Name())
+		assert.Equal(t, "w1", g.Label())
+		assert.Equal(t, 10*time.Second, g.TTL())
+		assert.Len(t, g.Value(), 40)
+		assert.Equal(t, Digest(g.Value()), g.Digest())
+		synctest.Wait()
+		assert.Equal(t, 5, g.Nodes())
+		time.Sleep(g.Remaining() - 1)
+		assert.True(t, g.Held())
+		assert.NoError(t, g.Err())
+		time.Sleep(1)
+		assert.False(t, g.Held())
+		assert.Zero(t, g.Remaining())
+		assert.ErrorIs(t, g.Err(), ErrLost)
+		<-g.Done()
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, nobody, c.owners())
+		assert.ErrorIs(t, c.Renew(t.Context(), g), ErrLost)
+		assert.ErrorIs(t, c.Release(t.Context(), g), ErrLost)
+	})
+}
+
+// Ensure that tokens rise from one grant to the next, and that a release frees the lock and can be repeated.
+func TestReleaseAndAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		last := int64(0)
+		for range 5 {
+			g := c.won()
+			assert.Greater(t, g.Token(), last)
+			last = g.Token()
+			require.NoError(t, c.Release(t.Context(), g))
+			assert.False(t, g.Held())
+			assert.ErrorIs(t, g.Err(), ErrReleased)
+			require.NoError(t, c.Release(t.Context(), g))
+			assert.ErrorIs(t, c.Renew(t.Context(), g), ErrReleased)
+		}
+		synctest.Wait()
+		assert.Equal(t, nobody, c.owners())
+		for _, n := range c.nodes {
+			assert.Equal(t, 5, n.count(OpAcquire), "each value is sent once to each node")
+			assert.Equal(t, 5, n.count(OpRelease))
+			assert.Zero(t, n.count(OpRaise), "nodes that agree need no second round trip")
+		}
+	})
+}
+
+// Ensure that a release works without a live context, and that the caller need not wait for it.
+func TestReleaseWithDeadContext(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, c.Release(ctx, g), context.Canceled)
+		assert.False(t, g.Held())
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, nobody, c.owners())
+		assert.NoError(t, c.Release(t.Context(), g))
+	})
+}
+
+// Ensure that a held lock is an error that tells who holds it and for how long, and that what was granted to
+// the loser does not stay.
+func TestHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+		require.ErrorIs(t, err, ErrHeld)
+		var held *HeldError
+		require.ErrorAs(t, err, &held)
+		assert.Equal(t, "w1", held.Label)
+		assert.Equal(t, g.Digest(), held.Digest)
+		assert.True(t, held.Recorded)
+		assert.Equal(t, 10*time.Second-time.Millisecond, held.Remaining)
+		assert.Equal(t, 3, held.Held, "decided by the first majority")
+		assert.Zero(t, held.Granted)
+		assert.NotContains(t, err.Error(), g.Value())
+		require.NoError(t, c.Release(t.Context(), g))
+	})
+}
+
+// Ensure that nodes whose fences disagree are raised to the highest token, and that a node which did not
+// store it is made up for by nobody.
+func TestRaise(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		ahead := clock.Wall().Add(time.Hour).UnixMicro()
+		c.nodes[0].with(func() { c.nodes[0].names["n"] = nil; c.nodes[0].do(Request{Op: OpInspect, Name: "n"}).failure() })
+		c.nodes[0].names["n"].fence, c.nodes[0].names["n"].fenceEnds = ahead, never
+		c.nodes[3].with(func() { c.nodes[3].delay = time.Second })
+		c.nodes[4].with(func() { c.nodes[4].delay = time.Second })
+		start := clock.Now()
+		g := c.won()
+		assert.Equal(t, ahead+1, g.Token())
+		assert.Equal(t, 2*time.Millisecond, clock.Since(start), "two round trips")
+		for i, want := range []int{0, 1, 1, 0, 0} {
+			assert.Equal(t, want, c.nodes[i].count(OpRaise), i)
+		}
+		require.NoError(t, c.Release(t.Context(), g))
+
+		c.nodes[0].names["n"].fence = ahead + 1e6
+		c.nodes[1].with(func() { c.nodes[1].mute = []Op{OpRaise} })
+		_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: 10 * time.Second})
+		require.ErrorIs(t, err, ErrQuorum)
+		require.ErrorIs(t, err, errHung)
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, nobody, c.owners())
+	})
+}
+
+// Ensure that a minority that is slow, hung or down costs no time in any call, and does not lose the lock.
+func TestMinorityCostsNothing(t *testing.T) {
+	for name, fault := range map[string]func(n *memNode){
+		"slow": func(n *memNode) { n.delay = time.Second },
+		"hung": func(n *memNode) { n.hung = true },
+		"down": func(n *memNode) { n.refuse = errors.New("connection refused") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				c.nodes[0].with(func() { fault(c.nodes[0]) })
+				c.nodes[3].with(func() { fault(c.nodes[3]) })
+				start := clock.Now()
+				g := c.won()
+				assert.Equal(t, time.Millisecond, clock.Since(start))
+				_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+				assert.ErrorIs(t, err, ErrHeld)
+				assert.Equal(t, 2*time.Millisecond, clock.Since(start))
+				require.NoError(t, c.Renew(t.Context(), g))
+				s, err := c.Inspect(t.Context(), "n")
+				require.NoError(t, err)
+				assert.False(t, s.Free())
+				require.NoError(t, c.Release(t.Context(), g))
+				assert.Equal(t, 5*time.Millisecond, clock.Since(start))
+				c.nodes[0].wakeUp()
+				c.nodes[3].wakeUp()
+				time.Sleep(10 * time.Second)
+				assert.Equal(t, nobody, c.owners())
+			})
+		})
+	}
+}
+
+// Ensure that without a majority an attempt ends in good time with an error that reaches every node's own,
+// and leaves nothing behind.
+func TestNoQuorum(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		refused := errors.New("connection refused")
+		for _, n := range c.nodes[:2] {
+			n.with(func() { n.refuse = refused })
+		}
+		c.nodes[2].hang()
+		start := clock.Now()
+		_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+		require.ErrorIs(t, err, ErrQuorum)
+		assert.ErrorIs(t, err, refused)
+		assert.ErrorIs(t, err, ErrNoAnswer, "the hung node is waited for until the validity end and no longer")
+		assert.NotErrorIs(t, err, ErrHeld)
+		assert.Equal(t, time.Second-12*time.Millisecond, clock.Since(start))
+		var quorum *QuorumError
+		require.ErrorAs(t, err, &quorum)
+		assert.Equal(t, 2, quorum.Agreed)
+		assert.Equal(t, 3, quorum.Need)
+		assert.Equal(t, 5, quorum.Nodes)
+		assert.Len(t, quorum.Errs, 3)
+		assert.ErrorContains(t, err, "node0: connection refused")
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, nobody, c.owners())
+
+		start = clock.Now()
+		_, err = c.Acquire(t.Context(), Attempt{Name: "n", TTL: 5 * time.Minute})
+		require.ErrorIs(t, err, errHung)
+		assert.Equal(t, patience, clock.Since(start), "the error of the third node decides")
+		c.nodes[2].wakeUp()
+	})
+}
+
+// Ensure that a cancelled wait returns the context's own error and cause, whatever the nodes said meanwhile,
+// and that a grant which comes in later is released again.
+func TestCancelledWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		for _, n := range c.nodes {
+			n.with(func() { n.delay = time.Second })
+		}
+		cause := errors.New("shutting down")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(1500*time.Millisecond, func() { cancel(cause) }) // granted everywhere, nobody knows
+		_, err := c.Acquire(ctx, Attempt{Name: "n", TTL: 10 * time.Second})
+		require.ErrorIs(t, err, cause)
+		require.ErrorIs(t, err, context.Canceled)
+		assert.NotContains(t, c.owners(), "")
+		time.Sleep(time.Second + 1)
+		assert.Equal(t, nobody, c.owners())
+
+		_, err = c.Acquire(ctx, Attempt{Name: "n", TTL: 10 * time.Second})
+		require.ErrorIs(t, err, cause)
+		deadline, stop := context.WithTimeout(t.Context(), time.Millisecond)
+		defer stop()
+		_, err = c.Acquire(deadline, Attempt{Name: "n", TTL: 10 * time.Second})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		for _, n := range c.nodes {
+			assert.Equal(t, 1, n.count(OpAcquire), "a context that is done sends nothing; the other is under way")
+		}
+		time.Sleep(3 * time.Second)
+		assert.Equal(t, nobody, c.owners())
+	})
+}
+
+// Ensure that a grant that arrives after the attempt ended is released again even where the release that was
+// sent at the end came to nothing.
+func TestLateGrant(t *testing.T) {
+	now := clock.Instant(1000)
+	l := newLease(protocol(DefaultDrift), 1, Request{Name: "n", Value: "v", TTL: time.Second})
+	l.begin(now)
+	acquire := l.take()[0]
+	l.abandon(now)
+	release := l.take()
+	require.Len(t, release, 1)
+	require.Equal(t, OpRelease, release[0].req.Op)
+	l.reply(acquire, Reply{Status: StatusGranted, Fence: 1}, now)
+	require.Empty(t, l.take(), "the release under way will do")
+	l.reply(release[0], Reply{Status: StatusError, Err: errHung}, now)
+	again := l.take()
+	require.Len(t, again, 1, "but it did not")
+	require.Equal(t, OpRelease, again[0].req.Op)
+	l.reply(again[0], Reply{Status: StatusOK}, now)
+	require.Empty(t, l.take())
+	for range 10 {
+		l.reply(acquire, Reply{Status: StatusGranted, Fence: 1}, now)
+		for _, m := range l.take() {
+			l.reply(m, Reply{Status: StatusLost}, now)
+		}
+	}
+	assert.Equal(t, maxReleases, l.members[0].releases, "bounded, whatever a node says")
+}
+
+// Ensure that a late heal for a lease that is over is released again.
+func TestLateHeal(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		synctest.Wait()
+		c.nodes[0].with(func() { c.nodes[0].names["n"] = nil; c.nodes[0].delay = 2 * time.Second })
+		require.NoError(t, c.Renew(t.Context(), g))
+		require.NoError(t, c.Release(t.Context(), g))
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, nobody, c.owners())
+		assert.Equal(t, 1, c.nodes[0].count(OpRelease), "in order, one release is enough")
+	})
+}
+
+// Ensure that a renewal moves the end, counted from before its first send, and repairs nodes that lost the
+// lock, whose answers do not count in that round.
+func TestRenew(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		time.Sleep(4 * time.Second)
+		for _, n := range c.nodes[:2] {
+			n.with(func() { n.names["n"] = nil })
+		}
+		start := clock.Now()
+		require.NoError(t, c.Renew(t.Context(), g))
+		assert.Equal(t, start.Add(10*time.Second-102*time.Millisecond), g.End())
+		synctest.Wait()
+		assert.NotContains(t, c.owners(), "")
+		assert.Equal(t, 5, g.Nodes())
+		for _, n := range c.nodes[:3] {
+			n.with(func() { n.names["n"] = nil })
+		}
+		end := g.End()
+		err := c.Renew(t.Context(), g)
+		require.ErrorIs(t, err, ErrQuorum, "three healed nodes are no majority")
+		assert.Equal(t, end, g.End())
+		assert.True(t, g.Held())
+		require.NoError(t, c.Renew(t.Context(), g), "they are in the next round")
+		time.Sleep(9 * time.Second)
+		assert.True(t, g.Held(), "the timer follows the end")
+		require.NoError(t, c.Release(t.Context(), g))
+	})
+}
+
+// Ensure that a renewal round ends with the validity end, that one which comes too late counts for nothing,
+// and that the lease is lost for good.
+func TestRenewTooLate(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		time.Sleep(9 * time.Second)
+		for _, n := range c.nodes {
+			n.with(func() { n.delay = 500 * time.Millisecond })
+		}
+		require.ErrorIs(t, c.Renew(t.Context(), g), ErrLost)
+		assert.Equal(t, g.End(), clock.Now())
+		assert.NotContains(t, c.owners(), "", "the nodes have extended")
+		time.Sleep(3 * time.Second)
+		assert.False(t, g.Held())
+		assert.Equal(t, nobody, c.owners())
+	})
+}
+
+// Ensure that concurrent renewals share a round, and that a cancelled one does not keep the next from
+// starting afresh.
+func TestRenewShared(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		synctest.Wait()
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() { assert.NoError(t, c.Renew(t.Context(), g)) })
+		}
+		wg.Wait()
+		assert.Equal(t, 1, c.nodes[0].count(OpRenew))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
+		defer cancel()
+		require.ErrorIs(t, c.Renew(ctx, g), context.DeadlineExceeded)
+		require.NoError(t, c.Renew(t.Context(), g))
+		assert.Equal(t, 3, c.nodes[0].count(OpRenew))
+		require.NoError(t, c.Release(t.Context(), g))
+	})
+}
+
+// Ensure that an error of BeforeSend ends the attempt before anything is sent, and that it sees the value.
+func TestBeforeSend(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		full := errors.New("disk full")
+		_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second, BeforeSend: func(string) error { return full }})
+		require.ErrorIs(t, err, full)
+		assert.Zero(t, c.nodes[0].count(OpAcquire))
+		seen := ""
+		g, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second, BeforeSend: func(v string) error { seen = v; return nil }})
+		require.NoError(t, err)
+		assert.Equal(t, g.Value(), seen)
+		require.NoError(t, c.Release(t.Context(), g))
+	})
+}
+
+// Ensure that an evicted owner keeps the lock until its end but can no longer renew, and that one forced
+// answer ends a lease at once.
+func TestEvict(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		synctest.Wait()
+		start := clock.Now()
+		rev, err := c.Evict(t.Context(), "n", g.Digest())
+		require.NoError(t, err)
+		assert.Equal(t, start.Add(time.Millisecond+10*time.Second-102*time.Millisecond), rev.Over, "from the ttl that the owner recorded")
+		assert.True(t, g.Held(), "exclusion is kept")
+		_, err = c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+		require.ErrorIs(t, err, ErrHeld)
+		require.ErrorIs(t, c.Renew(t.Context(), g), ErrForced)
+		assert.False(t, g.Held())
+		<-g.Done()
+		assert.ErrorIs(t, c.Release(t.Context(), g), ErrForced)
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, nobody, c.owners())
+	})
+}
+
+// Ensure that a revocation whose answers take longer than D is sent again, a bounded number of times, and
+// that an unknown owner counts with the longest ttl.
+func TestRevocationRounds(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		digest := Digest("v")
+		start := clock.Now()
+		rev, err := c.Force(t.Context(), "n", digest)
+		require.NoError(t, err)
+		longest := 5 * time.Minute
+		assert.Equal(t, start.Add(time.Millisecond+longest-DefaultDrift(longest)), rev.Over)
+		for _, n := range c.nodes {
+			n.with(func() { n.delay = 1600 * time.Millisecond }) // 3.2 s there and back, D is 3.002 s
+		}
+		_, err = c.Evict(t.Context(), "n", digest)
+		require.ErrorIs(t, err, ErrQuorum)
+		require.ErrorIs(t, err, ErrNoAnswer)
+		assert.Equal(t, revocationRounds, c.nodes[0].count(OpEvict))
+		_, err = c.Evict(t.Context(), "n", "x")
+		require.ErrorIs(t, err, ErrInvalid)
+	})
+}
+
+// Ensure that a revoked value is refused by an acquire and a heal, too.
+func TestForcedAttempt(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.rules.value = func() string { return "v" }
+		_, err := c.Evict(t.Context(), "n", Digest("v"))
+		require.NoError(t, err)
+		_, err = c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+		require.ErrorIs(t, err, ErrForced)
+	})
+}
+
+// Ensure that a lease can be resumed by another process with its value and token, and with no other token;
+// and that an undecided resumption leaves the lock where it is.
+func TestResume(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		synctest.Wait()
+		r := Resumable{Name: "n", Value: g.Value(), Token: g.Token(), TTL: 10 * time.Second}
+		time.Sleep(5 * time.Second)
+		start := clock.Now()
+		again, err := c.Resume(t.Context(), r)
+		require.NoError(t, err)
+		assert.Equal(t, g.Token(), again.Token())
+		assert.Equal(t, start.Add(10*time.Second-102*time.Millisecond), again.End())
+		require.NoError(t, c.Renew(t.Context(), again))
+
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
+		defer cancel()
+		_, err = c.Resume(ctx, r)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		for _, n := range c.nodes {
+			n.with(func() { n.refuse = errHung })
+		}
+		_, err = c.Resume(t.Context(), r)
+		require.ErrorIs(t, err, ErrQuorum)
+		require.ErrorIs(t, err, errHung)
+		for _, n := range c.nodes {
+			n.with(func() { n.refuse = nil })
+		}
+		time.Sleep(time.Millisecond)
+		assert.NotContains(t, c.owners(), "")
+
+		r.Token++
+		_, err = c.Resume(t.Context(), r)
+		require.ErrorIs(t, err, ErrLost, "a majority says that this is not its token")
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, nobody, c.owners())
+		r.Token--
+		_, err = c.Resume(t.Context(), r)
+		require.ErrorIs(t, err, ErrLost)
+		time.Sleep(time.Millisecond)
+		require.ErrorIs(t, c.Release(t.Context(), g), ErrLost, "no node has it, though the end has not come")
+		require.ErrorIs(t, c.Release(t.Context(), g), ErrLost)
+	})
+}
+
+// Ensure that Inspect gives a majority's view and each node's own.
+func TestInspect(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		s, err := c.Inspect(t.Context(), "n")
+		require.NoError(t, err)
+		assert.True(t, s.Free())
+		g := c.won()
+		w := Waiter{ID: "c/1", Since: 1, Heartbeat: time.Minute}
+		_, err = c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second, Waiter: w})
+		require.ErrorIs(t, err, ErrHeld)
+		s, err = c.Inspect(t.Context(), "n")
+		require.NoError(t, err)
+		require.NotNil(t, s.Holder)
+		assert.Equal(t, Holder{Digest: g.Digest(), Label: "w1", Remaining: 10*time.Second - 2500*time.Microsecond + 500*time.Microsecond, Recorded: true, Nodes: 3}, *s.Holder)
+		assert.Equal(t, g.Token(), s.Fence)
+		assert.Equal(t, 1, s.Waiting)
+		require.Len(t, s.Nodes, 5)
+		assert.Equal(t, "node0", s.Nodes[0].Node)
+
+		c.Leave("n", w)
+		time.Sleep(time.Millisecond)
+		s, err = c.Inspect(t.Context(), "n")
+		require.NoError(t, err)
+		assert.Zero(t, s.Waiting)
+
+		// Two answer with the holder, one without: the other two decide, for as long as they are waited for.
+		c.nodes[0].with(func() { c.nodes[0].names["n"] = nil })
+		c.nodes[3].with(func() { c.nodes[3].delay = 50 * time.Millisecond })
+		c.nodes[4].hang()
+		start := clock.Now()
+		s, err = c.Inspect(t.Context(), "n")
+		require.NoError(t, err)
+		assert.Equal(t, 3, s.Holder.Nodes)
+		assert.Equal(t, 100*time.Millisecond, clock.Since(start))
+		assert.ErrorIs(t, s.Nodes[4].Reply.Err, ErrNoAnswer)
+		c.nodes[3].hang()
+		start = clock.Now()
+		s, err = c.Inspect(t.Context(), "n")
+		require.NoError(t, err)
+		assert.True(t, s.Free())
+		assert.Equal(t, time.Millisecond+inspectGrace, clock.Since(start))
+		c.nodes[2].hang()
+		_, err = c.Inspect(t.Context(), "n")
+		require.ErrorIs(t, err, ErrQuorum)
+		c.Release(t.Context(), g)
+	})
+}
+
+// Ensure that an attempt at nodes that forgot their state says when a majority can be had.
+func TestQuarantined(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		for i, n := range c.nodes[:4] {
+			n.with(func() { n.do(Request{Op: OpInspect, Name: "n"}) })
+			n.names["n"].quarantine = clock.Now().Add(time.Duration(i+1) * time.Minute)
+		}
+		_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+		require.ErrorIs(t, err, ErrQuarantine)
+		var q *QuarantineError
+		require.ErrorAs(t, err, &q)
+		assert.LessOrEqual(t, q.Remaining, 4*time.Minute, "an upper bound, by those that answered first")
+		assert.Greater(t, q.Remaining, time.Minute)
+		time.Sleep(q.Remaining)
+		g := c.won()
+		require.NoError(t, c.Release(t.Context(), g))
+	})
+}
+
+// Ensure that Close waits for releases under way, within its context, and refuses what is new.
+func TestClose(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		for _, n := range c.nodes {
+			n.with(func() { n.delay = time.Second })
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, c.Release(ctx, g), context.Canceled)
+		start := clock.Now()
+		require.NoError(t, c.Close(t.Context()))
+		assert.Equal(t, 2*time.Second, clock.Since(start))
+		assert.Equal(t, nobody, c.owners())
+		_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+		assert.ErrorIs(t, err, ErrClosed)
+		_, err = c.Resume(t.Context(), Resumable{Name: "n", Value: "v", Token: 1, TTL: time.Second})
+		assert.ErrorIs(t, err, ErrClosed)
+		_, err = c.Inspect(t.Context(), "n")
+		assert.ErrorIs(t, err, ErrClosed)
+		_, err = c.Evict(t.Context(), "n", Digest("v"))
+		assert.ErrorIs(t, err, ErrClosed)
+	})
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		c.nodes[0].hang()
+		c.Release(t.Context(), g)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Close(ctx), context.DeadlineExceeded)
+		time.Sleep(patience)
+	})
+}
+
+// Ensure that messages of one value reach each node in the order in which they were decided, also while many
+// contend; and that two are never granted at once.
+func TestContention(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		for i, n := range c.nodes {
+			n.with(func() { n.delay = time.Duration(i+1) * 100 * time.Microsecond })
+		}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		var tokens []int64
+		for i := range 20 {
+			wg.Go(func() {
+				for {
+					g, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
+					if err != nil {
+						assert.ErrorIs(t, err, ErrHeld)
+						time.Sleep(time.Duration(1+i) * 700 * time.Microsecond)
+						continue
+					}
+					assert.True(t, mu.TryLock())
+					tokens = append(tokens, g.Token())
+					time.Sleep(time.Millisecond)
+					mu.Unlock()
+					assert.NoError(t, c.Release(t.Context(), g))
+					return
+				}
+			})
+		}
+		wg.Wait()
+		assert.True(t, slices.IsSorted(tokens), tokens)
+		time.Sleep(time.Second)
+		assert.Equal(t, nobody, c.owners())
+		for _, n := range c.nodes {
+			last := map[string]Op{}
+			for _, r := range n.log {
+				assert.NotEqual(t, OpRelease, last[r.Value], "nothing follows a release")
+				last[r.Value] = r.Op
+			}
+		}
+	})
+}
+
+// Ensure that arguments are refused at their limits, and nowhere inside.
+func TestLimits(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		w := Waiter{ID: "c/1", Since: 1, Heartbeat: time.Second}
+		for _, test := range []struct {
+			what string
+			a    Attempt
+			ok   bool
+		}{
+			{"no name", Attempt{TTL: time.Second}, false},
+			{"short name", Attempt{Name: "x", TTL: time.Second}, true},
+			{"longest name", Attempt{Name: strings.Repeat("x", 512), TTL: time.Second}, true},
+			{"long name", Attempt{Name: strings.Repeat("x", 513), TTL: time.Second}, false},
+			{"longest label", Attempt{Name: "x", TTL: time.Second, Label: strings.Repeat("x", 256)}, true},
+			{"long label", Attempt{Name: "x", TTL: time.Second, Label: strings.Repeat("x", 257)}, false},
+			{"short ttl", Attempt{Name: "x", TTL: 10*time.Millisecond - 1}, false},
+			{"shortest ttl", Attempt{Name: "x", TTL: 10 * time.Millisecond}, true},
+			{"longest ttl", Attempt{Name: "x", TTL: 5 * time.Minute}, true},
+			{"long ttl", Attempt{Name: "x", TTL: 5*time.Minute + 1}, false},
+			{"waiter", Attempt{Name: "x", TTL: time.Second, Waiter: w}, true},
+			{"waiter without client", Attempt{Name: "x", TTL: time.Second, Waiter: Waiter{ID: "1", Since: 1, Heartbeat: time.Second}}, false},
+			{"waiter with space", Attempt{Name: "x", TTL: time.Second, Waiter: Waiter{ID: "c/ 1", Since: 1, Heartbeat: time.Second}}, false},
+			{"waiter without heartbeat", Attempt{Name: "x", TTL: time.Second, Waiter: Waiter{ID: "c/1", Since: 1}}, false},
+			{"waiter too late", Attempt{Name: "x", TTL: time.Second, Waiter: Waiter{ID: "c/1", Since: MaxToken + 1, Heartbeat: time.Second}}, false},
+		} {
+			g, err := c.Acquire(t.Context(), test.a)
+			if !test.ok {
+				assert.ErrorIs(t, err, ErrInvalid, test.what)
+				continue
+			}
+			if assert.NoError(t, err, test.what) {
+				assert.NoError(t, c.Release(t.Context(), g), test.what)
+			}
+		}
+		for token, ok := range map[int64]bool{-1: false, 0: false, 1: true, MaxToken: true, MaxToken + 1: false} {
+			_, err := c.Resume(t.Context(), Resumable{Name: "x", Value: "v", Token: token, TTL: time.Second})
+			assert.Equal(t, !ok, errors.Is(err, ErrInvalid), token)
+		}
+	})
+	_, err := New(nil, Options{})
+	assert.ErrorIs(t, err, ErrInvalid)
+	_, err = New([]Node{&memNode{}}, Options{LongestTTL: time.Millisecond})
+	assert.ErrorIs(t, err, ErrInvalid)
+	_, err = New([]Node{&memNode{}}, Options{FenceTTL: time.Minute})
+	assert.ErrorIs(t, err, ErrInvalid, "a fence must outlive the attempts that are under way")
+	q, err := New([]Node{&memNode{}}, Options{Drift: func(time.Duration) time.Duration { return time.Second }})
+	require.NoError(t, err)
+	assert.Equal(t, 1, q.Majority())
+	_, err = q.Acquire(t.Context(), Attempt{Name: "x", TTL: time.Second})
+	assert.ErrorIs(t, err, ErrInvalid, "the drift leaves nothing of the ttl")
+}
