@@ -157,7 +157,7 @@ func (l *link) scanNames(ctx context.Context, prefix string) ([]string, error) {
 		}
 	}
 	var err error
-	switch rdb := l.rdb.(type) {
+	switch rdb := l.side.(type) {
 	case *redis.ClusterClient:
 		err = rdb.ForEachMaster(ctx, func(ctx context.Context, one *redis.Client) error { return scan(ctx, one) })
 	case *redis.Ring:
@@ -170,7 +170,7 @@ func (l *link) scanNames(ctx context.Context, prefix string) ([]string, error) {
 
 // subscribe implements subscriber.
 func (l *link) subscribe(ctx context.Context, channel string) *redis.PubSub {
-	return l.rdb.Subscribe(ctx, channel)
+	return l.side.Subscribe(ctx, channel)
 }
 
 // Health says how the nodes are at one moment.
@@ -216,7 +216,7 @@ func (l *link) ping(ctx context.Context) (time.Duration, error) {
 	var began clock.Instant
 	for range 2 {
 		began = clock.Now()
-		if err := l.rdb.Ping(ctx).Err(); err != nil {
+		if err := l.side.Ping(ctx).Err(); err != nil {
 			return 0, err
 		}
 	}

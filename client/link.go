@@ -42,13 +42,12 @@ var (
 // callers nothing.
 type link struct {
 	name string
-	// rdb serves what is not part of the protocol and must not stand in its way: subscriptions, scans, pings.
-	rdb  redis.UniversalClient
-	owns bool // rdb is ours to close
-	dial func(timeout time.Duration) wire
+	dial func(timeout time.Duration) (wire, redis.UniversalClient)
 
-	setup   sync.Once // sets the following
-	wire    wire
+	setup sync.Once // sets the following
+	wire  wire
+	// side serves what is not part of the protocol and must not stand in its way: subscriptions, scans, pings.
+	side    redis.UniversalClient
 	timeout time.Duration
 	log     *slog.Logger
 
@@ -84,7 +83,10 @@ type wire interface {
 
 // configure gives the link the settings of its client. The first call counts.
 func (l *link) configure(timeout time.Duration, log *slog.Logger) {
-	l.setup.Do(func() { l.timeout, l.log, l.wire = timeout, log, l.dial(timeout) })
+	l.setup.Do(func() {
+		l.timeout, l.log = timeout, log
+		l.wire, l.side = l.dial(timeout)
+	})
 }
 
 // String returns the node's address.
@@ -106,7 +108,7 @@ func (l *link) enqueue(p pending) error {
 		return ErrClosed
 	case len(l.backlog) >= maxBacklog:
 		return errBacklog
-	case p.since.Before(l.downUntil):
+	case l.downErr != nil && p.since.Before(l.downUntil):
 		return l.downErr
 	}
 	l.backlog = append(l.backlog, p)
@@ -174,7 +176,7 @@ func (l *link) recovered() {
 	if l.fails > 0 {
 		l.log.Info("node is back", "node", l.name)
 	}
-	l.fails = 0
+	l.fails, l.downErr = 0, nil
 }
 
 // execute sends one batch and answers all of it. The error is that of the connection, not of a request.
@@ -307,9 +309,5 @@ func (l *link) Close() error {
 		return nil
 	}
 	l.configure(time.Second, slog.New(slog.DiscardHandler))
-	err := l.wire.close()
-	if l.owns {
-		err = errors.Join(err, l.rdb.Close())
-	}
-	return err
+	return l.wire.close()
 }

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -75,7 +76,8 @@ func (c cluster) client(t testing.TB, opts ...client.Option) *client.Client {
 
 func newClient(t testing.TB, nodes []redlock.Node, opts ...client.Option) *client.Client {
 	t.Helper()
-	cl, err := client.New(nodes, opts...)
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	cl, err := client.New(nodes, append([]client.Option{client.WithLogger(log)}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -36,25 +36,23 @@ func Open(url string, opts ...Option) (*Client, error) {
 	}
 	var nodes []redlock.Node
 	for _, o := range parsed {
-		aux := nodeOptions(o, time.Second)
-		aux.PoolSize = 4
-		nodes = append(nodes, &link{
-			name: o.Addr, rdb: redis.NewClient(aux), owns: true,
-			dial: func(timeout time.Duration) wire { return newOwnWire(o, timeout) },
-		})
+		nodes = append(nodes, singleNode(o))
 	}
-	c, err := New(nodes, opts...)
-	if err != nil {
-		for _, n := range nodes {
-			n.(*link).rdb.Close()
-		}
-	}
-	return c, err
+	return New(nodes, opts...)
+}
+
+// singleNode returns the node of one server.
+func singleNode(base *redis.Options) *link {
+	return &link{name: base.Addr, dial: func(timeout time.Duration) (wire, redis.UniversalClient) {
+		w := newOwnWire(base, timeout)
+		return w, w.side
+	}}
 }
 
 // NodeOf makes one node, with one vote, of a go-redis client that the caller configured and goes on owning:
 // it is never closed here. Of a *redis.Client the node takes the address, the credentials, TLS and the dialer,
-// and keeps a connection of its own beside the client's pool; the client's hooks do not see it. Automatic
+// and makes connections of its own beside the client's pool, one for the protocol and a few for
+// the rest; the client's hooks do not see them. Automatic
 // retries are off for what is sent to the node, whatever the client's MaxRetries says.
 //
 // A *redis.Client of a single server is the regular case. A Sentinel-managed master, a Cluster or a Ring
@@ -63,18 +61,15 @@ func Open(url string, opts ...Option) (*Client, error) {
 // votes on separate deployments tolerate one fail-over at a time; a single one promises no exclusion across
 // it. What is sent to a Cluster or a Ring goes through the given client, whose timeouts then apply.
 func NodeOf(rdb redis.UniversalClient) redlock.Node {
-	l := &link{rdb: rdb}
 	if single, ok := rdb.(*redis.Client); ok {
-		base := single.Options()
-		l.name = base.Addr
-		l.dial = func(timeout time.Duration) wire { return newOwnWire(base, timeout) }
-		return l
+		return singleNode(single.Options())
 	}
-	l.name = "cluster"
+	l := &link{name: "cluster", dial: func(time.Duration) (wire, redis.UniversalClient) {
+		return &sharedWire{rdb: rdb}, rdb
+	}}
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
-		l.name = "cluster " + strings.Join(cluster.Options().Addrs, ",")
+		l.name += " " + strings.Join(cluster.Options().Addrs, ",")
 	}
-	l.dial = func(time.Duration) wire { return &sharedWire{rdb: rdb} }
 	return l
 }
 

@@ -29,15 +29,43 @@ func nodeOptions(base *redis.Options, timeout time.Duration) *redis.Options {
 	o.ClientSideCacheConfig, o.ClientSideCache = nil, nil
 	o.AutoPipelineOptions, o.Limiter = nil, nil
 	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 1, 0, 0, 0
+	dial := o.Dialer
+	if dial == nil {
+		dial = redis.NewDialer(&o)
+	}
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return stillborn{err}, nil
+		}
+		return conn, nil
+	}
 	return &o
 }
+
+// A stillborn is the connection that could not be made. go-redis reports the error as that of the first
+// write, to its caller. Told at the dial, it would also print it to the standard error, fail for a while
+// without dialling, and leave a goroutine behind that dials in the background.
+type stillborn struct{ err error }
+
+func (c stillborn) Read([]byte) (int, error)         { return 0, c.err }
+func (c stillborn) Write([]byte) (int, error)        { return 0, c.err }
+func (c stillborn) Close() error                     { return nil }
+func (c stillborn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c stillborn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c stillborn) SetDeadline(time.Time) error      { return nil }
+func (c stillborn) SetReadDeadline(time.Time) error  { return nil }
+func (c stillborn) SetWriteDeadline(time.Time) error { return nil }
 
 // An ownWire is the wire of a single server: a connection that only one link uses.
 //
 // It is a go-redis client with a pool of one connection rather than a redis.Conn, because the pool looks
 // before each use whether the server has closed the connection meanwhile, and dials a new one if so.
 type ownWire struct {
-	rdb *redis.Client
+	rdb  *redis.Client
+	side *redis.Client // for the link; closed with the wire
 	// ready is false from the beginning of a dial until the connection's scripts are loaded: a batch that
 	// fails meanwhile was certainly not sent.
 	ready atomic.Bool
@@ -49,9 +77,6 @@ func newOwnWire(base *redis.Options, timeout time.Duration) *ownWire {
 	w := &ownWire{}
 	o := nodeOptions(base, timeout)
 	dial, connected := o.Dialer, o.OnConnect
-	if dial == nil {
-		dial = redis.NewDialer(o)
-	}
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		w.ready.Store(false)
 		return dial(ctx, network, addr)
@@ -69,6 +94,9 @@ func newOwnWire(base *redis.Options, timeout time.Duration) *ownWire {
 		return nil
 	}
 	w.rdb = redis.NewClient(o)
+	beside := nodeOptions(base, timeout)
+	beside.PoolSize, beside.MaxIdleConns = 256, 1
+	w.side = redis.NewClient(beside)
 	return w
 }
 
@@ -161,7 +189,7 @@ func loadScripts(ctx context.Context, rdb redis.Cmdable) error {
 	return err
 }
 
-func (w *ownWire) close() error { return w.rdb.Close() }
+func (w *ownWire) close() error { return errors.Join(w.rdb.Close(), w.side.Close()) }
 
 // A sharedWire is the wire of a node that is more than one server: a Cluster or a Ring. It goes through the
 // user's own client, whose routing it needs and whose timeouts apply; nothing of it is closed.
