@@ -171,14 +171,14 @@ func (b *Broker) Count(s Subscriber) (channels, patterns int) {
 	return len(h.channels), len(h.patterns)
 }
 
-// Channels returns the channels that match a glob and that someone is subscribed to by name, in no
-// particular order.
-func (b *Broker) Channels(text string) []string {
+// Channels returns the channels that someone is subscribed to by name and that keep accepts, in no
+// particular order. A nil keep accepts all.
+func (b *Broker) Channels(keep func(channel string) bool) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var names []string
 	for name := range b.channels {
-		if glob.Match(text, name) {
+		if keep == nil || keep(name) {
 			names = append(names, name)
 		}
 	}

@@ -108,7 +108,7 @@ func clientListCommand(c *Call) error {
 		ids := make(map[int64]bool)
 		for _, arg := range args[1:] {
 			id, ok := resp.ParseInt(arg)
-			if !ok || id < 1 {
+			if !ok {
 				return errClientID
 			}
 			ids[id] = true

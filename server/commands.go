@@ -44,7 +44,7 @@ func commandInfoCommand(c *Call) error {
 		if cmd := c.srv.table.findName(string(name)); cmd != nil {
 			cmd.describe(c.Out)
 		} else {
-			c.Out.NullArray()
+			c.Out.Null()
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func commandListCommand(c *Call) error {
 			}
 		}
 	}
-	c.Out.Set(len(names))
+	c.Out.Array(len(names))
 	for _, name := range names {
 		c.Out.BulkString(name)
 	}
@@ -161,13 +161,13 @@ func commandGetKeysCommand(c *Call) error {
 	case cmd.keys.first == 0 && cmd.findKeys == nil:
 		return errNoKeyArguments
 	case !cmd.arityOK(len(words)):
-		return errInvalidArguments
+		return errInvalidArity
 	}
 	at, err := cmd.keyPositions(words)
-	switch {
-	case err != nil:
-		return errInvalidArguments
-	case len(at) == 0 && cmd.flags&flagNoMandatoryKeys == 0:
+	if err != nil {
+		at = nil
+	}
+	if len(at) == 0 && cmd.flags&flagNoMandatoryKeys == 0 {
 		return errInvalidArguments
 	}
 	c.Out.Array(len(at))

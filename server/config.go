@@ -34,11 +34,19 @@ type Config struct {
 	KeepAlive  time.Duration // tcp-keepalive; 300 s if 0, none if negative
 	Hz         int           // how often a second the node does what is due now and then; 10 if 0
 
+	// BusyAfter is how long a script runs before the other clients are answered with BUSY
+	// (busy-reply-threshold): 5 s if 0, at once if negative.
+	BusyAfter time.Duration
+	// Quarantine is how long after its start the node has its lock scripts grant nothing, because it may have
+	// forgotten what it granted before: the longest ttl in use and the drift allowance. None if 0.
+	Quarantine time.Duration
+
 	MaxBulk  int64 // proto-max-bulk-len, bytes of one word; 512 MB if 0
 	MaxQuery int64 // client-query-buffer-limit, bytes of commands not yet executed; 1 GB if 0
 
-	NormalOutput OutputLimit // client-output-buffer-limit normal; none if zero
-	PubSubOutput OutputLimit // client-output-buffer-limit pubsub; 32 MB, 8 MB for 60 s if zero
+	NormalOutput  OutputLimit // client-output-buffer-limit normal; none if zero
+	PubSubOutput  OutputLimit // client-output-buffer-limit pubsub; 32 MB, 8 MB for 60 s if zero
+	ReplicaOutput OutputLimit // client-output-buffer-limit replica; 256 MB, 64 MB for 60 s if zero; kept for clients that ask
 
 	// WriteTimeout is how long a client may take nothing at all of a reply that waits for it before it is
 	// sent away; a minute if 0.
@@ -72,9 +80,11 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.MaxClients, 10000)
 	setDefault(&c.KeepAlive, 300*time.Second)
 	setDefault(&c.Hz, 10)
+	setDefault(&c.BusyAfter, 5*time.Second)
 	setDefault(&c.MaxBulk, resp.DefaultLimits.Bulk)
 	setDefault(&c.MaxQuery, resp.DefaultLimits.Query)
 	setDefault(&c.PubSubOutput, OutputLimit{Hard: 32 << 20, Soft: 8 << 20, SoftTime: time.Minute})
+	setDefault(&c.ReplicaOutput, OutputLimit{Hard: 256 << 20, Soft: 64 << 20, SoftTime: time.Minute})
 	setDefault(&c.WriteTimeout, time.Minute)
 	switch {
 	case c.Databases < 0:
@@ -120,11 +130,13 @@ func directives() []directive {
 	return []directive{
 		constant("appendonly", "no"),
 		{name: "bind", get: func(c *Config) string { return strings.Join(c.Bind, " ") }},
+		busyThreshold("busy-reply-threshold"),
 		{name: "client-output-buffer-limit", get: getOutputLimits, set: setOutputLimits},
 		memory("client-query-buffer-limit", minBulk, math.MaxInt64, func(c *Config) *int64 { return &c.MaxQuery }),
 		fixed("databases", func(c *Config) int { return c.Databases }),
 		number("hz", 1, 500, func(c *Config) *int { return &c.Hz }),
-		number("maxclients", 1, math.MaxInt32, func(c *Config) *int { return &c.MaxClients }),
+		busyThreshold("lua-time-limit"), // its name before Redis 7
+		number("maxclients", 1, math.MaxUint32, func(c *Config) *int { return &c.MaxClients }),
 		constant("maxmemory", "0"),
 		constant("maxmemory-policy", "noeviction"),
 		fixed("port", func(c *Config) int { return c.Port }),
@@ -215,6 +227,9 @@ func ParseMemory(text string) (int64, bool) {
 	unit, ok := map[string]int64{
 		"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
 	}[text[len(digits):]]
+	if digits == "" {
+		digits = "0"
+	}
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if !ok || err != nil || n > math.MaxInt64/uint64(unit) {
 		return 0, false
@@ -239,13 +254,11 @@ func setPassword(c *Config, value string) error {
 	return nil
 }
 
-// outputClasses are the kinds of client that have their own output limit. Replicas will have one when
-// there are replicas; their line is shown because clients expect three.
 func getOutputLimits(c *Config) string {
 	class := func(name string, l OutputLimit) string {
 		return fmt.Sprintf("%s %d %d %d", name, l.Hard, l.Soft, int64(l.SoftTime/time.Second))
 	}
-	return class("normal", c.NormalOutput) + " " + class("pubsub", c.PubSubOutput)
+	return class("normal", c.NormalOutput) + " " + class("slave", c.ReplicaOutput) + " " + class("pubsub", c.PubSubOutput)
 }
 
 func setOutputLimits(c *Config, value string) error {
@@ -253,7 +266,7 @@ func setOutputLimits(c *Config, value string) error {
 	if len(words) == 0 || len(words)%4 != 0 {
 		return errOutputLimitWords
 	}
-	normal, pubsub := c.NormalOutput, c.PubSubOutput
+	next := *c
 	for ; len(words) > 0; words = words[4:] {
 		hard, ok1 := ParseMemory(words[1])
 		soft, ok2 := ParseMemory(words[2])
@@ -264,14 +277,16 @@ func setOutputLimits(c *Config, value string) error {
 		limit := OutputLimit{hard, soft, time.Duration(secs) * time.Second}
 		switch strings.ToLower(words[0]) {
 		case "normal":
-			normal = limit
+			next.NormalOutput = limit
 		case "pubsub":
-			pubsub = limit
+			next.PubSubOutput = limit
+		case "slave", "replica":
+			next.ReplicaOutput = limit
 		default:
 			return errOutputLimitClass
 		}
 	}
-	c.NormalOutput, c.PubSubOutput = normal, pubsub
+	*c = next
 	return nil
 }
 
@@ -296,18 +311,27 @@ func configCommands() []*command {
 	}
 }
 
+// configGetCommand answers with the settings that any of its globs matches. A setting that is asked for by
+// its own name is called as the client called it.
 func configGetCommand(c *Call) error {
-	var found []directive
+	type found struct{ name, value string }
+	var all []found
 	for _, d := range directives() {
 		match := func(pattern []byte) bool { return glob.MatchFold(pattern, d.name) }
-		if slices.ContainsFunc(c.Args[2:], match) {
-			found = append(found, d)
+		i := slices.IndexFunc(c.Args[2:], match)
+		if i < 0 {
+			continue
 		}
+		name := d.name
+		if asked := string(c.Args[2+i]); strings.EqualFold(asked, name) {
+			name = asked
+		}
+		all = append(all, found{name, d.get(&c.srv.config)})
 	}
-	c.Out.Map(len(found))
-	for _, d := range found {
-		c.Out.BulkString(d.name)
-		c.Out.BulkString(d.get(&c.srv.config))
+	c.Out.Map(len(all))
+	for _, f := range all {
+		c.Out.BulkString(f.name)
+		c.Out.BulkString(f.value)
 	}
 	return nil
 }

@@ -64,12 +64,10 @@ func (srv *Server) check(s *session, args [][]byte) (*command, error) {
 // reject answers a command that may not run. A transaction that is being queued cannot succeed any more.
 func (srv *Server) reject(s *session, cmd *command, err error) {
 	srv.stats.errors++
-	if s.tx.open {
-		s.tx.broken = true
-		if cmd != nil && cmd.name == "exec" {
-			s.discard()
-			err = errorf("EXECABORT Transaction discarded because of: %s", err)
-		}
+	s.tx.broken = s.tx.open
+	if cmd != nil && cmd.name == "exec" {
+		s.discard()
+		err = errorf("EXECABORT Transaction discarded because of: %s", strings.TrimPrefix(err.Error(), "ERR "))
 	}
 	s.out.Error(err)
 }

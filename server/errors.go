@@ -37,7 +37,8 @@ const (
 	errNoSuchClient     = wireError("ERR No such client")
 	errInvalidCommand   = wireError("ERR Invalid command specified")
 	errNoKeyArguments   = wireError("ERR The command has no key arguments")
-	errInvalidArguments = wireError("ERR Invalid number of arguments specified for command")
+	errInvalidArguments = wireError("ERR Invalid arguments specified for command")
+	errInvalidArity     = wireError("ERR Invalid number of arguments specified for command")
 	errMaxClients       = wireError("ERR max number of clients reached")
 	errProtected        = wireError("DENIED This node is in protected mode and has no password, so it serves only connections from its own machine. Give it one with requirepass, or set protected-mode no.")
 

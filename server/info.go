@@ -156,7 +156,7 @@ func infoStats(s *Server, p *infoPrinter) {
 	p.field("rejected_connections", s.stats.rejectedConns)
 	p.field("expired_keys", s.stats.expired)
 	p.field("evicted_keys", 0)
-	p.field("pubsub_channels", len(s.broker.Channels("*")))
+	p.field("pubsub_channels", len(s.broker.Channels(nil)))
 	p.field("pubsub_patterns", s.broker.NumPat())
 	p.field("total_error_replies", s.stats.errors)
 }

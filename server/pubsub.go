@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/internal/glob"
 	"github.com/holdfast-dev/holdfast/internal/resp"
 	"github.com/holdfast-dev/holdfast/pubsub"
 )
@@ -126,15 +127,15 @@ func publishCommand(c *Call) error {
 }
 
 func pubsubChannelsCommand(c *Call) error {
-	pattern := "*"
+	var keep func(string) bool // all of them
 	switch len(c.Args) {
 	case 2:
 	case 3:
-		pattern = string(c.Args[2])
+		keep = func(channel string) bool { return glob.Match(c.Args[2], channel) }
 	default:
 		return errUnknownSubcommand("PUBSUB", c.Args[1])
 	}
-	names := c.srv.broker.Channels(pattern)
+	names := c.srv.broker.Channels(keep)
 	c.Out.Array(len(names))
 	for _, name := range names {
 		c.Out.BulkString(name)
@@ -143,7 +144,7 @@ func pubsubChannelsCommand(c *Call) error {
 }
 
 func pubsubNumSubCommand(c *Call) error {
-	c.Out.Map(len(c.Args) - 2)
+	c.Out.Array(2 * (len(c.Args) - 2))
 	for _, channel := range c.Args[2:] {
 		c.Out.Bulk(channel)
 		c.Out.Int(int64(c.srv.broker.NumSub(string(channel))))
