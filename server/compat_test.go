@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -180,39 +181,51 @@ func (r *run) send(side int, s step) string {
 
 // compare holds two replies against each other as the directive says.
 func (r *run) compare(s step, their, our string) {
+	if failure := r.failure(s, their, our); failure != "" {
+		r.failf("%s", failure)
+	}
+}
+
+// failure says how two replies fail the comparison that the directive asks for; "" if they do not.
+func (r *run) failure(s step, their, our string) string {
+	differ := func(what string) string {
+		return fmt.Sprintf("%q\n\ttheirs %.600q\n\tours   %.600q\n\t%s", s.words, their, our, what)
+	}
 	switch s.directive {
-	case "":
-		r.equal(s, their, our)
 	case "unordered":
 		if !slices.Equal(sortedElements(their), sortedElements(our)) {
-			r.failf("%s\n\ttheirs %q\n\tours   %q\n\tin any order", s.words, their, our)
+			return differ("in any order")
 		}
 	case "near":
 		limit, err := strconv.ParseInt(s.params[0], 10, 64)
 		a, okA := number(their)
 		b, okB := number(our)
 		if err != nil || !okA || !okB || max(a, b)-min(a, b) > limit {
-			r.failf("%s\n\ttheirs %q\n\tours   %q\n\tmust be within %s", s.words, their, our, s.params[0])
+			return differ("must be within " + s.params[0])
 		}
 	case "match":
 		re := regexp.MustCompile(s.params[0])
 		if !re.MatchString(their) || !re.MatchString(our) {
-			r.failf("%s\n\ttheirs %q\n\tours   %q\n\tmust match %s", s.words, their, our, re)
+			return differ("must match " + s.params[0])
 		}
 	case "save":
 		r.pair[theirs].vars[s.params[0]] = content(their)
 		r.pair[ours].vars[s.params[0]] = content(our)
 	case "differs":
 		if our != s.params[1] || their == our {
-			r.failf("%s (%s)\n\ttheirs   %q\n\tours     %q\n\texpected %q", s.words, s.params[0], their, our, s.params[1])
+			return differ(fmt.Sprintf("must differ (%s), ours must be %q", s.params[0], s.params[1]))
+		}
+	default:
+		if their != our {
+			return differ("must be equal")
 		}
 	}
+	return ""
 }
 
 func (r *run) equal(s step, their, our string) {
-	if their != our {
-		r.failf("%s\n\ttheirs %.600q\n\tours   %.600q", s.words, their, our)
-	}
+	s.directive = ""
+	r.compare(s, their, our)
 }
 
 func (r *run) raw(s step) {
@@ -253,47 +266,54 @@ func (r *run) until(s step) {
 	}
 }
 
-// fullscan runs a scan to its end on both sides and compares what was found.
 func (r *run) fullscan(s step) {
+	if failure := r.scanFailure(s); failure != "" {
+		r.failf("%s", failure)
+	}
+}
+
+// scanFailure runs a scan to its end on both sides and says how what was found differs; "" if it does not.
+func (r *run) scanFailure(s step) string {
 	var found [2][]string
 	for side := range r.pair {
-		at := 1
-		if !strings.EqualFold(s.words[0], "scan") {
-			at = 2
+		var err error
+		if found[side], err = r.scan(side, s); err != nil {
+			return fmt.Sprintf("%q: %v", s.words, err)
 		}
-		seen := map[string]bool{}
-		for cursor, calls := "", 0; cursor != "0"; calls++ {
-			if calls > 100_000 {
-				r.fatalf("%s: the scan does not end", s.words)
-			}
-			if cursor == "" {
-				cursor = "0"
-			}
-			words := slices.Insert(r.expand(side, s.words), at, cursor)
-			reply := r.conn(side, s.conn).do(words...)
-			parts := elements(reply)
-			if len(parts) != 2 {
-				r.failf("%s: %q is no reply of a scan", words, reply)
-				return
-			}
-			cursor = content(parts[0])
-			items := elements(parts[1])
-			width := 1
-			if !strings.EqualFold(s.words[0], "scan") && !strings.EqualFold(s.words[0], "sscan") {
-				width = 2
-			}
-			for i := 0; i+width <= len(items); i += width {
-				seen[strings.Join(items[i:i+width], "")] = true
-			}
-		}
-		for item := range seen {
-			found[side] = append(found[side], item)
-		}
-		slices.Sort(found[side])
 	}
 	if !slices.Equal(found[theirs], found[ours]) {
-		r.failf("%s\n\ttheirs %q\n\tours   %q", s.words, found[theirs], found[ours])
+		return fmt.Sprintf("%q\n\ttheirs %q\n\tours   %q", s.words, found[theirs], found[ours])
 	}
+	return ""
+}
+
+// longestScan bounds the calls of one scan.
+const longestScan = 100_000
+
+// scan returns what a scan finds, sorted and each element once: a name, or for HSCAN and ZSCAN a name with
+// what belongs to it.
+func (r *run) scan(side int, s step) ([]string, error) {
+	cursorAt, width := 2, 2
+	if strings.EqualFold(s.words[0], "scan") {
+		cursorAt = 1
+	}
+	if strings.EqualFold(s.words[0], "scan") || strings.EqualFold(s.words[0], "sscan") {
+		width = 1
+	}
+	seen := map[string]bool{}
+	cursor := "0"
+	for calls := 0; calls == 0 || cursor != "0"; calls++ {
+		reply := r.conn(side, s.conn).do(slices.Insert(r.expand(side, s.words), cursorAt, cursor)...)
+		parts := elements(reply)
+		if len(parts) != 2 || calls > longestScan {
+			return nil, fmt.Errorf("at cursor %s, call %d: %.200q", cursor, calls, reply)
+		}
+		cursor = content(parts[0])
+		for item := range slices.Chunk(elements(parts[1]), width) {
+			seen[strings.Join(item, "")] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen)), nil
 }
 
 func (r *run) expand(side int, words []string) []string {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"math"
 	"strings"
 	"time"
@@ -53,7 +54,8 @@ func parseExpireCondition(words [][]byte) (cond expireCondition, err error) {
 		case "lt":
 			cond.lt = true
 		default:
-			return cond, errorf("ERR Unsupported option %s", word)
+			// Redis trims line breaks at the end of an error; those within become spaces.
+			return cond, errorf("ERR Unsupported option %s", bytes.TrimRight(cString(word, len(word)), "\r\n"))
 		}
 	}
 	if cond.nx && (cond.xx || cond.gt || cond.lt) {

@@ -48,7 +48,8 @@ func encodingOf(e *keyspace.Entry) string {
 // sharedIntegers is how many small integers Redis keeps one object each for, which all keys share.
 const sharedIntegers = 10_000
 
-// objectRefcountCommand answers 1, and what Redis answers for the integers that it shares.
+// objectRefcountCommand answers 1, and what Redis answers for the integers that it shares. (A copy that COPY
+// made of one is not shared there; here it cannot be told.)
 func objectRefcountCommand(c *Call) error {
 	e := c.objectEntry()
 	if e == nil {

@@ -41,11 +41,11 @@ func distance() time.Duration {
 	return time.Duration(clock.Wall().UnixNano() - int64(running))
 }
 
-// farthest bounds what an Instant can hold, in milliseconds: 292 years, less some room for arithmetic.
+// farthest bounds what an Instant can hold, in milliseconds, less some room for arithmetic.
 const farthest = math.MaxInt64/1_000_000 - 1000
 
 // Deadline returns the instant at which the wall clock, as it is set now, will show ms milliseconds since
-// 1970. Instants reach about 290 years from now; what is further away is cut to that.
+// 1970. Instants reach about 190 years from now; what is further away is cut to that.
 func (ks *Keyspace) Deadline(ms int64) clock.Instant {
 	offset := int64(ks.calendar.refresh())
 	whole, rest := offset/1e6, offset%1e6

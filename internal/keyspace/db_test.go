@@ -345,7 +345,7 @@ func TestCalendar(t *testing.T) {
 		ks := New(1)
 		start := clock.Wall().UnixMilli()
 		deadlines := map[int64]clock.Instant{}
-		for _, ms := range []int64{start, start - 1, start + 1, start + 123_457, 1, -5, 9_999_999_999_499} {
+		for _, ms := range []int64{start, start - 1, start + 1, start + 123_457, 1, -5, 7_000_000_000_499} {
 			deadlines[ms] = ks.Deadline(ms)
 		}
 		for range 100 {
@@ -371,8 +371,8 @@ func TestCalendar_Far(t *testing.T) {
 	ks := New(1)
 	now := clock.Now()
 	for _, ms := range []int64{1 << 62, 1<<63 - 1, 99_999_999_999_000} {
-		assert.Greater(t, ks.Deadline(ms).Sub(now), 200*365*24*time.Hour, "%d", ms)
-		assert.Greater(t, After(now, ms).Sub(now), 200*365*24*time.Hour, "%d", ms)
+		assert.Greater(t, ks.Deadline(ms).Sub(now), 150*365*24*time.Hour, "%d", ms)
+		assert.Greater(t, After(now, ms).Sub(now), 150*365*24*time.Hour, "%d", ms)
 	}
 	for _, ms := range []int64{-1 << 63, -1 << 62, -99_999_999_999_000} {
 		assert.Less(t, ks.Deadline(ms), now, "%d", ms)
