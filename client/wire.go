@@ -161,11 +161,20 @@ func pipelined(rdb redis.UniversalClient, cmds []redis.Cmder, unsent func() bool
 	if err := pipe.BatchProcess(ctx, cmds...); err != nil {
 		return true, err
 	}
-	if _, err := pipe.Exec(ctx); err == nil || isReply(err) && allReplied(cmds) {
+	if _, err = pipe.Exec(ctx); err == nil {
 		return false, nil
-	} else {
-		return unsent(), err
 	}
+	certain = unsent() // then err may be a reply, too, but to the handshake
+	if !certain && isReply(err) && allReplied(cmds) {
+		return false, nil
+	}
+	for _, cmd := range cmds {
+		// go-redis leaves them as they are if there was no connection at all.
+		if cmd.Err() == nil && cmd.(scriptCall).Val() == nil {
+			cmd.SetErr(err)
+		}
+	}
+	return certain, err
 }
 
 // allReplied reports whether each command has a reply of its own, be it an error.
