@@ -212,20 +212,24 @@ func TestKeyspace_Model(t *testing.T) {
 			},
 			"all": func(t *rapid.T) {
 				i, db, _ := pick(t)
-				got := map[string]string{}
+				want, got := m.live(i), map[string]string{}
 				for e := range db.All(m.now) {
+					require.NotContains(t, got, string(e.Key()), "found twice")
 					got[string(e.Key())] = string(e.Bytes())
 				}
-				require.True(t, maps.Equal(m.live(i), got))
+				require.True(t, maps.Equal(want, got))
 			},
 			"all, deleting": func(t *rapid.T) {
 				i, db, _ := pick(t)
+				want, n := m.live(i), 0
 				for e := range db.All(m.now) {
+					n++
 					if len(e.Key()) == 1 {
 						db.Remove(e)
 						delete(m.dbs[i], string(e.Key()))
 					}
 				}
+				require.Len(t, want, n)
 			},
 			"": func(t *rapid.T) {
 				for i, want := range m.dbs {

@@ -19,6 +19,8 @@ type dict struct {
 	// moved is the first bucket of tables[0] that has not moved to tables[1] yet. Meaningful while resizing.
 	moved    uint64
 	resizing bool
+	// walking keeps each entry where it is while each goes through the buckets.
+	walking bool
 }
 
 // A table keeps its buckets in segments that are made when first used and dropped when moved: neither
@@ -85,7 +87,7 @@ func (d *dict) len() int { return d.tables[0].used + d.tables[1].used }
 
 // find returns the entry of key, whose hash is hash, or nil.
 func (d *dict) find(key []byte, hash uint32) *Entry {
-	if d.resizing {
+	if d.resizing && !d.walking {
 		d.step()
 	}
 	for i := range d.tables {
@@ -122,6 +124,9 @@ func (d *dict) remove(e *Entry) {
 			continue
 		}
 		e.next = nil
+		if d.walking {
+			return
+		}
 		if d.resizing {
 			d.step()
 		} else if size := d.tables[0].size(); size > smallestTable && uint64(d.tables[0].used)*sparse <= size {
@@ -232,8 +237,11 @@ func nextCursor(cursor, mask uint64) uint64 {
 }
 
 // each calls yield with every entry until it returns false. yield may remove the entry it was given
-// and no other.
+// and no other, and may add none.
 func (d *dict) each(yield func(*Entry) bool) {
+	was := d.walking
+	d.walking = true
+	defer func() { d.walking = was }()
 	for i := range d.tables {
 		for _, segment := range d.tables[i].segments {
 			for _, e := range segment {
