@@ -79,6 +79,7 @@ type world struct {
 	haste    int  // weight of round trips
 	ease     int  // weight of the delivery of single messages
 	cut      int  // whose links are down: a node, or nodes + client; -1: nobody's
+	taken    int  // steps
 	hinted   int  // how many steps of the attack have been taken
 	bold     bool
 	weights  []int
@@ -215,6 +216,7 @@ func (w *world) step() bool {
 	if hint && i == 0 {
 		w.hinted++
 	}
+	w.taken++
 	w.actions[i]()
 	return true
 }

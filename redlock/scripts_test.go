@@ -221,8 +221,8 @@ func TestScriptsWrongType(t *testing.T) {
 					continue // they do not look at the lock's value
 				}
 				require.NoError(t, c.FlushAll(ctx).Err())
-				require.NoError(t, c.RPush(ctx, "list", "x").Err())
-				reply := execute(ctx, c, Request{Op: op, Name: "list", Value: "v", TTL: time.Hour, FenceTTL: time.Hour, Token: 1, Digest: Digest("v")})
+				require.NoError(t, c.HSet(ctx, "hash", "x", 1).Err())
+				reply := execute(ctx, c, Request{Op: op, Name: "hash", Value: "v", TTL: time.Hour, FenceTTL: time.Hour, Token: 1, Digest: Digest("v")})
 				require.Equal(t, StatusError, reply.Status, op)
 				assert.EqualError(t, reply.Err, "WRONGTYPE the lock key holds something that is no lock", op)
 				assert.True(t, reply.NotSent, op)
@@ -232,7 +232,11 @@ func TestScriptsWrongType(t *testing.T) {
 			}
 			for _, key := range []string{Keys("n").Fence, Keys("n").Holder, Keys("n").Waiters, Keys("n").Revoked} {
 				require.NoError(t, c.FlushAll(ctx).Err())
-				require.NoError(t, c.RPush(ctx, key, "x").Err())
+				if key == Keys("n").Holder {
+					require.NoError(t, c.Set(ctx, key, "x", 0).Err())
+				} else {
+					require.NoError(t, c.HSet(ctx, key, "x", 1).Err())
+				}
 				w := Waiter{ID: "c/1", Since: 1, Heartbeat: time.Hour}
 				reply := execute(ctx, c, Request{Op: OpAcquire, Name: "n", Value: "v", TTL: time.Hour, FenceTTL: time.Hour, Waiter: w})
 				assert.ErrorContains(t, reply.Err, "WRONGTYPE", key)
