@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 10s
 # Bounds a package that hangs; the slowest takes a fraction of it.
-TIMEOUT := 5m
+TIMEOUT := 8m
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

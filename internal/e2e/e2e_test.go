@@ -93,7 +93,7 @@ func (a *arena) startLockd(t *testing.T) *process {
 // last three once they are back, so that every kind works before, during and after the fault, however fast it
 // is. The nodes are killed in the midst of the work, when the slowest kind has had its first tenth.
 func count(t *testing.T, a *arena, s *score) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	var fault faultState
