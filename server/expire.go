@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
@@ -44,14 +43,14 @@ type expireCondition struct{ nx, xx, gt, lt bool }
 
 func parseExpireCondition(words [][]byte) (cond expireCondition, err error) {
 	for _, word := range words {
-		switch strings.ToLower(string(word)) {
-		case "nx":
+		switch {
+		case isWord(word, "nx"):
 			cond.nx = true
-		case "xx":
+		case isWord(word, "xx"):
 			cond.xx = true
-		case "gt":
+		case isWord(word, "gt"):
 			cond.gt = true
-		case "lt":
+		case isWord(word, "lt"):
 			cond.lt = true
 		default:
 			// Redis trims line breaks at the end of an error; those within become spaces.

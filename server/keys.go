@@ -72,15 +72,15 @@ func delexCommand(c *Call) error {
 	if len(c.Args) != 4 {
 		return errArity(c.cmd.fullName)
 	}
-	condition := strings.ToLower(string(c.Args[2]))
-	if condition != "ifeq" && condition != "ifne" {
+	equal := isWord(c.Args[2], "ifeq")
+	if !equal && !isWord(c.Args[2], "ifne") {
 		return errSyntax
 	}
 	e := c.DB.Lookup(key, c.Now())
 	if e != nil && e.Kind() != keyspace.KindString {
 		return errDelexType
 	}
-	if e == nil || bytes.Equal(e.Bytes(), c.Args[3]) != (condition == "ifeq") {
+	if e == nil || bytes.Equal(e.Bytes(), c.Args[3]) != equal {
 		c.Out.Int(0)
 		return nil
 	}
@@ -181,10 +181,10 @@ func copyCommand(c *Call) error {
 	from, to := c.Args[1], c.Args[2]
 	dst, replace := c.DB, false
 	for i := 3; i < len(c.Args); i++ {
-		switch word := strings.ToLower(string(c.Args[i])); {
-		case word == "replace":
+		switch {
+		case isWord(c.Args[i], "replace"):
 			replace = true
-		case word == "db" && i+1 < len(c.Args):
+		case isWord(c.Args[i], "db") && i+1 < len(c.Args):
 			i++
 			var err error
 			if dst, err = c.database(c.Args[i]); err != nil {
@@ -306,5 +306,8 @@ func swapdbCommand(c *Call) error {
 	return c.OK()
 }
 
-// isWord reports whether an argument is a word, which is in lower case, in any letter case.
-func isWord(arg []byte, word string) bool { return strings.EqualFold(string(arg), word) }
+// isWord reports whether an argument is a word in any letter case. The length keeps out the few characters
+// beyond ASCII that fold to ASCII letters.
+func isWord(arg []byte, word string) bool {
+	return len(arg) == len(word) && strings.EqualFold(string(arg), word)
+}

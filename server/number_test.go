@@ -46,6 +46,18 @@ func TestParseFloat(t *testing.T) {
 	}
 }
 
+// Ensure that reading the options of a SET that takes a lock allocates nothing.
+func TestParseSetOptions_Allocations(t *testing.T) {
+	words := [][]byte{[]byte("NX"), []byte("px"), []byte("8000"), []byte("Get")}
+	allocs := testing.AllocsPerRun(100, func() {
+		o, err := parseSetOptions(words)
+		if err != nil || !o.nx || !o.get || o.expiry != expiryPX || string(o.expire) != "8000" {
+			t.Fatal(o, err)
+		}
+	})
+	assert.Zero(t, allocs)
+}
+
 // Ensure that an integer is read exactly when it is what the integer would be written as.
 func FuzzParseInteger(f *testing.F) {
 	for _, s := range []string{"0", "-0", "9223372036854775808", "-9223372036854775808", "007", "+1", ""} {

@@ -3,7 +3,6 @@ package server
 import (
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/glob"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
@@ -55,7 +54,7 @@ func randomkeyCommand(c *Call) error {
 type scanOptions struct {
 	match []byte // nil matches everything
 	count int    // about how many elements to visit
-	kind  string // SCAN only: the type of the values, "" for any
+	kind  []byte // SCAN only: the type of the values, nil for any
 }
 
 // matches reports whether an element's name is asked for. A single star is no pattern but says everything;
@@ -72,8 +71,8 @@ func parseScanOptions(words [][]byte, keyed bool) (o scanOptions, err error) {
 			return o, errSyntax
 		}
 		arg := words[i+1]
-		switch word := strings.ToLower(string(words[i])); {
-		case word == "count":
+		switch word := words[i]; {
+		case isWord(word, "count"):
 			n, err := integer(arg)
 			if err != nil {
 				return o, err
@@ -82,10 +81,10 @@ func parseScanOptions(words [][]byte, keyed bool) (o scanOptions, err error) {
 				return o, errSyntax
 			}
 			o.count = int(min(n, math.MaxInt32))
-		case word == "match":
+		case isWord(word, "match"):
 			o.match = arg
-		case word == "type" && !keyed:
-			o.kind = strings.ToLower(string(arg))
+		case isWord(word, "type") && !keyed:
+			o.kind = arg
 		default:
 			return o, errSyntax
 		}
@@ -149,7 +148,7 @@ func scanCommand(c *Call) error {
 	}
 	wanted := entries[:0]
 	for _, e := range entries {
-		if o.matches(e.Key()) && (o.kind == "" || o.kind == e.Kind().String()) && c.DB.Live(e, c.Now()) {
+		if o.matches(e.Key()) && (o.kind == nil || isWord(o.kind, e.Kind().String())) && c.DB.Live(e, c.Now()) {
 			wanted = append(wanted, e)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
@@ -84,36 +83,37 @@ const (
 )
 
 // expiryOptionOf reads the option's word.
-func expiryOptionOf(word string) expiryOption {
-	switch word {
-	case "ex":
+func expiryOptionOf(arg []byte) expiryOption {
+	switch {
+	case isWord(arg, "ex"):
 		return expiryEX
-	case "px":
+	case isWord(arg, "px"):
 		return expiryPX
-	case "exat":
+	case isWord(arg, "exat"):
 		return expiryEXAT
-	case "pxat":
+	case isWord(arg, "pxat"):
 		return expiryPXAT
 	default:
 		return noExpiry
 	}
 }
 
-// parseSetOptions reads the options of SET: at most one condition, at most one word about the ttl.
+// parseSetOptions reads the options of SET: at most one condition, at most one word about the ttl. It is
+// on the way of every lock that is taken, so it allocates nothing.
 func parseSetOptions(words [][]byte) (o setOptions, err error) {
 	for i := 0; i < len(words); i++ {
 		more := i+1 < len(words)
-		switch word := strings.ToLower(string(words[i])); {
-		case word == "nx" && !o.xx && o.ifeq == nil:
+		switch word := words[i]; {
+		case isWord(word, "nx") && !o.xx && o.ifeq == nil:
 			o.nx = true
-		case word == "xx" && !o.nx && o.ifeq == nil:
+		case isWord(word, "xx") && !o.nx && o.ifeq == nil:
 			o.xx = true
-		case word == "ifeq" && !o.nx && !o.xx && o.ifeq == nil && more:
+		case isWord(word, "ifeq") && !o.nx && !o.xx && o.ifeq == nil && more:
 			i++
 			o.ifeq = words[i]
-		case word == "get":
+		case isWord(word, "get"):
 			o.get = true
-		case word == "keepttl" && o.expiry == noExpiry:
+		case isWord(word, "keepttl") && o.expiry == noExpiry:
 			o.keepTTL = true
 		case !o.keepTTL && more && o.takesExpiry(word):
 			i++
@@ -129,8 +129,8 @@ func parseSetOptions(words [][]byte) (o setOptions, err error) {
 func parseGetexOptions(words [][]byte) (o setOptions, err error) {
 	for i := 0; i < len(words); i++ {
 		more := i+1 < len(words)
-		switch word := strings.ToLower(string(words[i])); {
-		case word == "persist" && o.expiry == noExpiry:
+		switch word := words[i]; {
+		case isWord(word, "persist") && o.expiry == noExpiry:
 			o.persist = true
 		case !o.persist && more && o.takesExpiry(word):
 			i++
@@ -143,7 +143,7 @@ func parseGetexOptions(words [][]byte) (o setOptions, err error) {
 }
 
 // takesExpiry notes an expiry option. The same one may come again and then counts; another may not.
-func (o *setOptions) takesExpiry(word string) bool {
+func (o *setOptions) takesExpiry(word []byte) bool {
 	option := expiryOptionOf(word)
 	if option == noExpiry || o.expiry != noExpiry && o.expiry != option {
 		return false
@@ -232,10 +232,13 @@ func (c *Call) set(value []byte, s setting) error {
 		}
 		return nil
 	}
-	if e != nil && s.keepTTL {
+	switch {
+	case e == nil:
+		e = c.DB.Insert(key, value)
+	case s.keepTTL:
 		e.SetBytes(value)
-	} else {
-		e = c.DB.SetBytes(key, value)
+	default:
+		c.DB.Overwrite(e, value)
 	}
 	c.Changed("set", key)
 	if s.expiry != noExpiry {

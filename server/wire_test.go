@@ -123,7 +123,7 @@ func (w *wire) read() string {
 	w.conn.SetReadDeadline(clock.Wall().Add(replyTimeout))
 	var b strings.Builder
 	if err := copyReply(&b, w.r); err != nil {
-		return fmt.Sprintf("%s<%v>", b.String(), errors.Unwrap(fmt.Errorf("%w", err)))
+		return fmt.Sprintf("%s<%v>", b.String(), err)
 	}
 	return b.String()
 }

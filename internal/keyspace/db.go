@@ -70,13 +70,22 @@ func (db *DB) expire(e *Entry) {
 
 // SetBytes makes value the string value of key, whatever it was before, without a ttl. Both are copied.
 func (db *DB) SetBytes(key, value []byte) *Entry {
-	e := db.dict.find(key, hashOf(key))
+	hash := hashOf(key)
+	e := db.dict.find(key, hash)
 	if e == nil {
-		return db.add(key, value, nil)
+		return db.add(key, hash, value, nil)
 	}
+	db.Overwrite(e, value)
+	return e
+}
+
+// Insert is SetBytes for a key that is known to be absent, which Lookup has told.
+func (db *DB) Insert(key, value []byte) *Entry { return db.add(key, hashOf(key), value, nil) }
+
+// Overwrite is SetBytes for the key of e, an entry of this database.
+func (db *DB) Overwrite(e *Entry, value []byte) {
 	db.ttls.remove(e)
 	e.SetBytes(value)
-	return e
 }
 
 // SetHash makes h the value of key, whatever it was before, without a ttl.
@@ -90,12 +99,12 @@ func (db *DB) SetZSet(key []byte, z *ds.ZSet) *Entry {
 }
 
 func (db *DB) setObject(key []byte, o *object) *Entry {
-	e := db.dict.find(key, hashOf(key))
+	hash := hashOf(key)
+	e := db.dict.find(key, hash)
 	if e == nil {
-		return db.add(key, nil, o)
+		return db.add(key, hash, nil, o)
 	}
-	db.ttls.remove(e)
-	e.SetBytes(nil)
+	db.Overwrite(e, nil)
 	e.obj = o
 	return e
 }
@@ -129,10 +138,10 @@ func (db *DB) Move(src *Entry, dst *DB, key []byte) *Entry {
 	return e
 }
 
-func (db *DB) add(key, value []byte, o *object) *Entry {
+func (db *DB) add(key []byte, hash uint32, value []byte, o *object) *Entry {
 	buf := make([]byte, 0, len(key)+len(value))
 	buf = append(append(buf, key...), value...)
-	e := &Entry{buf: buf, obj: o, klen: uint32(len(key)), hash: hashOf(key), access: db.ks.access}
+	e := &Entry{buf: buf, obj: o, klen: uint32(len(key)), hash: hash, access: db.ks.access}
 	db.dict.insert(e)
 	return e
 }

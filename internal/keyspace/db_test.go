@@ -91,8 +91,14 @@ func TestKeyspace_Model(t *testing.T) {
 			"set": func(t *rapid.T) {
 				i, db, k := pick(t)
 				v := values.Draw(t, "value")
-				found(t, i, k)
-				db.SetBytes([]byte(k), []byte(v))
+				switch e := found(t, i, k); {
+				case rapid.Bool().Draw(t, "by key"):
+					db.SetBytes([]byte(k), []byte(v))
+				case e == nil:
+					db.Insert([]byte(k), []byte(v))
+				default:
+					db.Overwrite(e, []byte(v))
+				}
 				m.dbs[i][k] = modelEntry{value: v}
 			},
 			"fill": func(t *rapid.T) {
