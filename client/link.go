@@ -30,14 +30,15 @@ var (
 	errBacklog = errors.New("too many requests wait for the node")
 	errDown    = errors.New("node is down")
 	errBehind  = errors.New("request waited too long for the node")
+	// No server answers EVAL like that; but everything must be answered.
+	errNoScript = errors.New("node does not run scripts")
 )
 
 // A link is a redlock.Node over one connection to a Redis-protocol server.
 //
 // Everything that is to be sent while a batch is under way becomes the next batch: one pipeline, one write,
-// one round trip, whatever the number of goroutines. One goroutine at a time runs a link's batches, started
-// when there is something to send and gone when there is nothing; so requests are executed in the order of
-// Send. A batch whose connection fails is answered with errors and never sent again. The next connection is
+// one round trip, whatever the number of goroutines. One goroutine, started with the first request and ended
+// by Close, runs all batches of a link; so requests are executed in the order of Send. A batch whose connection fails is answered with errors and never sent again. The next connection is
 // tried after a pause, during which requests are refused at once: a node that is down or hangs costs its
 // callers nothing.
 type link struct {
@@ -53,14 +54,15 @@ type link struct {
 
 	mu      sync.Mutex
 	backlog []pending
-	running bool
+	started bool
 	closed  bool
 	// After a failure: the node is left alone until downUntil. fails counts failures in a row.
 	downUntil clock.Instant
 	downErr   error
 	fails     int
 
-	wg sync.WaitGroup // the goroutine that runs batches
+	more chan struct{} // has a token when there may be a backlog, or the link was closed
+	wg   sync.WaitGroup
 }
 
 // pending is a request that was not sent yet.
@@ -76,8 +78,6 @@ type wire interface {
 	// is a cluster). An error of the connection is set on every command that has no reply of its own.
 	// certain reports that not one of them was sent.
 	run(cmds []redis.Cmder) (certain bool, err error)
-	// loadScripts makes EVALSHA work (again).
-	loadScripts() error
 	close() error
 }
 
@@ -86,6 +86,7 @@ func (l *link) configure(timeout time.Duration, log *slog.Logger) {
 	l.setup.Do(func() {
 		l.timeout, l.log = timeout, log
 		l.wire, l.side = l.dial(timeout)
+		l.more = make(chan struct{}, 1)
 	})
 }
 
@@ -112,15 +113,25 @@ func (l *link) enqueue(p pending) error {
 		return l.downErr
 	}
 	l.backlog = append(l.backlog, p)
-	if !l.running {
-		l.running = true
-		l.wg.Go(l.drain)
+	if !l.started {
+		l.started = true
+		l.wg.Go(l.run)
+	}
+	if len(l.backlog) == 1 {
+		l.poke()
 	}
 	return nil
 }
 
-// drain runs batches until none is left.
-func (l *link) drain() {
+func (l *link) poke() {
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+}
+
+// run runs batches until the link is closed and none is left.
+func (l *link) run() {
 	for batch := l.next(); batch != nil; batch = l.next() {
 		batch, behind := l.cutOff(batch)
 		refuse(behind, errBehind)
@@ -130,18 +141,22 @@ func (l *link) drain() {
 	}
 }
 
-// next takes the next batch, or ends the goroutine's turn and returns nil.
+// next waits for the next batch; it returns nil when there will be none.
 func (l *link) next() []pending {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := min(len(l.backlog), maxBatch)
-	if n == 0 {
-		l.running = false
-		return nil
+	for {
+		l.mu.Lock()
+		n, closed := min(len(l.backlog), maxBatch), l.closed
+		batch := l.backlog[:n:n]
+		l.backlog = l.backlog[n:]
+		l.mu.Unlock()
+		if n > 0 {
+			return batch
+		}
+		if closed {
+			return nil
+		}
+		<-l.more
 	}
-	batch := l.backlog[:n:n]
-	l.backlog = l.backlog[n:]
-	return batch
 }
 
 // cutOff splits off the front of a batch that has waited longer than anybody waits for an answer.
@@ -181,29 +196,41 @@ func (l *link) recovered() {
 
 // execute sends one batch and answers all of it. The error is that of the connection, not of a request.
 func (l *link) execute(batch []pending) error {
-	const reloads = 2 // a node whose scripts vanish again and again is not worth more
-	for try := 0; len(batch) > 0; try++ {
-		if try > 0 {
-			if err := l.wire.loadScripts(); err != nil {
-				refuse(batch, err)
-				return err
-			}
-		}
-		cmds := commands(batch)
-		certain, err := l.wire.run(cmds)
-		if err != nil {
-			answerFailed(batch, cmds, certain)
-			return err
-		}
-		l.recovered()
-		if try == reloads {
-			answer(batch, cmds)
-			return nil
-		}
-		batch = answerExecuted(batch, cmds)
+	batch, err := l.attempt(batch, byHash)
+	if err == nil && len(batch) > 0 {
+		batch, err = l.attempt(batch, bySource)
 	}
-	return nil
+	refuse(batch, errNoScript)
+	return err
 }
+
+// attempt sends a batch and answers it, except for those requests that it returns: the node did not know
+// their scripts.
+func (l *link) attempt(batch []pending, how scriptForm) (again []pending, err error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	cmds := make([]redis.Cmder, len(batch))
+	for i, p := range batch {
+		cmds[i] = how.command(p.req.Call())
+	}
+	certain, err := l.wire.run(cmds)
+	if err != nil {
+		answerFailed(batch, cmds, certain)
+		return nil, err
+	}
+	l.recovered()
+	return answerExecuted(batch, cmds), nil
+}
+
+// A scriptForm is how a node is told which script to run: by its hash, for which it must have been loaded,
+// or by its whole text, which makes the node know it.
+type scriptForm bool
+
+const (
+	byHash   scriptForm = false
+	bySource scriptForm = true
+)
 
 // A scriptCall is a command that go-redis must not send twice, whatever its client's options say.
 type scriptCall struct{ *redis.Cmd }
@@ -211,21 +238,20 @@ type scriptCall struct{ *redis.Cmd }
 // NoRetry implements redis.Cmder.
 func (scriptCall) NoRetry() bool { return true }
 
-func commands(batch []pending) []redis.Cmder {
-	cmds := make([]redis.Cmder, len(batch))
-	for i, p := range batch {
-		call := p.req.Call()
-		args := make([]any, 0, 3+len(call.Keys)+len(call.Args))
+func (f scriptForm) command(call redlock.Call) redis.Cmder {
+	args := make([]any, 0, 3+len(call.Keys)+len(call.Args))
+	if f == byHash {
 		args = append(args, "evalsha", call.Script.SHA1, len(call.Keys))
-		for _, k := range call.Keys {
-			args = append(args, k)
-		}
-		for _, a := range call.Args {
-			args = append(args, a)
-		}
-		cmds[i] = scriptCall{redis.NewCmd(context.Background(), args...)}
+	} else {
+		args = append(args, "eval", call.Script.Source, len(call.Keys))
 	}
-	return cmds
+	for _, k := range call.Keys {
+		args = append(args, k)
+	}
+	for _, a := range call.Args {
+		args = append(args, a)
+	}
+	return scriptCall{redis.NewCmd(context.Background(), args...)}
 }
 
 func decode(p pending, cmd redis.Cmder) redlock.Reply {
@@ -234,12 +260,6 @@ func decode(p pending, cmd redis.Cmder) redlock.Reply {
 		v, err = nil, nil
 	}
 	return p.req.Decode(v, err)
-}
-
-func answer(batch []pending, cmds []redis.Cmder) {
-	for i, p := range batch {
-		p.reply(decode(p, cmds[i]))
-	}
 }
 
 // answerFailed answers a batch whose connection failed in its course. What the node had answered before
@@ -304,10 +324,11 @@ func (l *link) Close() error {
 	again := l.closed
 	l.closed = true
 	l.mu.Unlock()
+	l.configure(time.Second, slog.New(slog.DiscardHandler))
+	l.poke()
 	l.wg.Wait()
 	if again {
 		return nil
 	}
-	l.configure(time.Second, slog.New(slog.DiscardHandler))
 	return l.wire.close()
 }

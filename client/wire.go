@@ -187,8 +187,6 @@ func allReplied(cmds []redis.Cmder) bool {
 	return true
 }
 
-func (w *ownWire) loadScripts() error { return loadScripts(context.Background(), w.rdb) }
-
 func loadScripts(ctx context.Context, rdb redis.Cmdable) error {
 	pipe := rdb.Pipeline()
 	for _, s := range redlock.Scripts() {
