@@ -44,7 +44,7 @@ func (silence) Printf(context.Context, string, ...any) {}
 func run(args []string) int {
 	redis.SetLogger(silence{})
 	var line commandLine
-	parser, err := kong.New(&line, kong.Name("holdfast"), kong.UsageOnError(),
+	parser, err := kong.New(&line, kong.Name("holdfast"),
 		kong.Description("Locks over independent nodes, with fencing tokens."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
