@@ -22,7 +22,7 @@ func (in *Interp) openLibraries(o Options) {
 	in.openTable()
 	in.openMath()
 	in.openCoroutine()
-	in.openRedis(o.Version)
+	in.openRedis(o)
 
 	mt := in.state.NewTable()
 	mt.RawSetString("__index", in.state.NewFunction(func(l *lua.LState) int {
@@ -79,7 +79,7 @@ func (in *Interp) openBase() {
 	next := in.state.NewFunction(in.next)
 	ipairsNext := in.state.NewFunction(in.ipairsNext)
 	for name, f := range map[string]lua.LGFunction{
-		"assert":         assert,
+		"assert":         assertValue,
 		"collectgarbage": in.collectGarbage,
 		"error":          raiseValue,
 		"gcinfo":         in.gcInfo,
@@ -117,7 +117,7 @@ func (in *Interp) openBase() {
 	in.globals.RawSetString("next", next)
 }
 
-func assert(l *lua.LState) int {
+func assertValue(l *lua.LState) int {
 	if checkAny(l, 1, "assert"); lua.LVAsBool(l.Get(1)) {
 		return l.GetTop()
 	}

@@ -127,6 +127,13 @@ func (sp formatSpec) float(b []byte, f float64) []byte {
 		}
 		return sp.pad(b, text)
 	}
+	if sp.verb == 'f' && sp == (formatSpec{prec: sp.prec, verb: 'f'}) {
+		prec := sp.prec
+		if prec < 0 {
+			prec = 6
+		}
+		return strconv.AppendFloat(b, f, 'f', prec, 64) // the same, and faster
+	}
 	if sp.prec < 0 && sp.verb|0x20 == 'g' {
 		sp.prec = 6 // Go's default is as many as needed
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -116,6 +117,9 @@ func New(o Options) *Interp {
 type Options struct {
 	Version string // what redis.REDIS_VERSION says, "7.0.15"
 	Memory  uint64 // bytes that a script may add to the heap; 0 means 1 GiB
+	// Quarantine, if there is one, becomes redis.quarantine(), which other servers do not have: in
+	// milliseconds, for how long the node still grants no lock because it may have forgotten some.
+	Quarantine func() time.Duration
 }
 
 // Digest returns the name of a script body: its SHA1 in lower-case hexadecimal.
@@ -183,6 +187,8 @@ func (in *Interp) load(code, chunk string) (fn *lua.LFunction, src *source, err 
 	if err != nil {
 		return nil, nil, compileError(err, chunk)
 	}
+	// A chunk has no table arg; the virtual machine would make one for each run.
+	proto.IsVarArg &^= lua.VarArgNeedsArg
 	return in.state.NewFunctionFromProto(proto), src, nil
 }
 

@@ -71,8 +71,8 @@ func (m *meter) work(l *lua.LState, n int) {
 
 // charge counts n bytes that a library function is about to allocate.
 func (m *meter) charge(l *lua.LState, n int) {
-	if n > maxString {
-		m.err = errNoMemory
+	if n > maxString || uint64(n) > m.memory {
+		m.end(errNoMemory)
 	}
 	if m.fresh += uint64(n); m.fresh > chargeEvery {
 		m.look()
@@ -84,13 +84,18 @@ func (m *meter) charge(l *lua.LState, n int) {
 
 const errNoMemory = scriptError("ERR not enough memory for the script")
 
+// end ends the script: from now on every instruction looks, and fails.
+func (m *meter) end(err error) { m.err, m.left = err, 0 }
+
 // look asks the host and weighs the heap.
 func (m *meter) look() {
-	m.left, m.fresh = lookEvery, 0
 	if m.err != nil {
+		m.left = 0
 		return
 	}
-	if m.err = m.host.Interrupt(); m.err != nil {
+	m.left, m.fresh = lookEvery, 0
+	if err := m.host.Interrupt(); err != nil {
+		m.end(err)
 		return
 	}
 	heap := m.heap()
@@ -107,7 +112,7 @@ func (m *meter) look() {
 	// Most of it may be garbage that nobody has collected yet.
 	runtime.GC()
 	if heap = m.heap(); heap > m.base && heap-m.base > m.memory {
-		m.err = errNoMemory
+		m.end(errNoMemory)
 	}
 }
 

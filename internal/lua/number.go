@@ -60,6 +60,9 @@ const space = " \t\n\v\f\r"
 
 // parseNumber reads a number as C's strtod does, with blanks around it and hexadecimal integers.
 func parseNumber(s string) (float64, bool) {
+	if n, ok := parseDigits(s); ok {
+		return n, true
+	}
 	s = strings.Trim(s, space)
 	digits := strings.TrimLeft(s, "+-")
 	if len(s)-len(digits) > 1 || digits == "" || strings.ContainsRune(s, '_') {
@@ -81,6 +84,21 @@ func parseNumber(s string) (float64, bool) {
 		return 0, false
 	}
 	return f, true
+}
+
+// parseDigits reads what most numbers are, at most 15 digits.
+func parseDigits(s string) (float64, bool) {
+	if s == "" || len(s) > 15 {
+		return 0, false
+	}
+	n := int64(0)
+	for i := 0; i < len(s); i++ {
+		if !isDigit(s[i]) {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return float64(n), true
 }
 
 // parseHex reads hexadecimal digits, with a fraction and a binary exponent as strtod allows.

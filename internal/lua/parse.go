@@ -37,6 +37,8 @@ const (
 	maxLocals       = 200
 	// Chains such as a.b.c and 1+2+3 nest in the tree without nesting in the text.
 	maxChain = 10000
+	// The code generator looks for each constant among those it has: time grows with the square.
+	maxConstants = 8192
 )
 
 // A source is a parsed chunk.
@@ -86,6 +88,7 @@ type function struct {
 	loops  int
 	vararg bool
 	line   int
+	consts map[string]struct{}
 }
 
 // parse reads a chunk.
@@ -112,6 +115,10 @@ func parse(code, chunk string) (src *source, err error) {
 
 func (p *parser) advance() {
 	p.lastLine = p.tok.line
+	switch p.tok.kind {
+	case tokName, tokString, tokNumber:
+		p.constant(p.tok.raw)
+	}
 	if p.peeked {
 		p.tok, p.peeked = p.ahead, false
 		return
@@ -175,6 +182,16 @@ func (p *parser) enter() {
 }
 
 func (p *parser) leave() { p.levels-- }
+
+// constant notes that the function uses a constant; names of globals and of fields are some.
+func (p *parser) constant(text string) {
+	if p.fn.consts == nil {
+		p.fn.consts = make(map[string]struct{})
+	}
+	if p.fn.consts[text] = struct{}{}; len(p.fn.consts) > maxConstants {
+		p.fail(p.line, "constant table overflow", "")
+	}
+}
 
 // Scopes.
 

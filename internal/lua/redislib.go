@@ -6,12 +6,13 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 )
 
 // openRedis makes the table redis.
-func (in *Interp) openRedis(version string) {
+func (in *Interp) openRedis(o Options) {
 	t := in.library("redis", map[string]lua.LGFunction{
 		"call":               in.redisCall,
 		"pcall":              in.redisPCall,
@@ -36,9 +37,14 @@ func (in *Interp) openRedis(version string) {
 		"REPL_REPLICA": lua.LNumber(replReplica),
 		"REPL_ALL":     lua.LNumber(replAll),
 
-		"REDIS_VERSION":     lua.LString(version),
-		"REDIS_VERSION_NUM": lua.LNumber(versionNumber(version)),
+		"REDIS_VERSION":     lua.LString(o.Version),
+		"REDIS_VERSION_NUM": lua.LNumber(versionNumber(o.Version)),
 	})
+	if o.Quarantine != nil {
+		t.RawSetString("quarantine", in.state.NewFunction(func(l *lua.LState) int {
+			return push(l, float64((o.Quarantine()+time.Millisecond-1)/time.Millisecond))
+		}))
+	}
 	in.globals.RawSetString(nameCall, t.RawGetString("call"))
 	in.globals.RawSetString(nameDo, in.state.NewFunction(in.redisDo))
 }

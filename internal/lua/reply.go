@@ -16,7 +16,7 @@ import (
 const replyStack = 7995
 
 // maxReplyTables bounds the tables of a reply: one that contains itself twice would have no end.
-const maxReplyTables = 4 << 20
+const maxReplyTables = 1 << 20
 
 // writeValue writes a Lua value as a reply, used slots deep in Redis's stack. It reports false, having
 // written part of it, when the reply has become too large.
