@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
@@ -162,9 +164,14 @@ func (c *Call) runScript(s *lua.Script, n int) {
 // load returns the Lua state, made when it is first needed.
 func (sc *scripting) load(srv *Server) *lua.Interp {
 	if sc.interp == nil {
-		sc.interp = lua.New(lua.Options{Version: redisVersion})
+		sc.interp = lua.New(lua.Options{Version: redisVersion, Quarantine: srv.quarantine})
 	}
 	return sc.interp
+}
+
+// quarantine returns for how long the node still grants no lock.
+func (s *Server) quarantine() time.Duration {
+	return max(clock.Until(s.start.Add(s.config.Quarantine)), 0)
 }
 
 // Call implements lua.Host.
@@ -197,8 +204,25 @@ func (r *scriptRun) check(args [][]byte) (*command, error) {
 	return cmd, nil
 }
 
-// busyAfter is how long a script may run before the other clients are answered with BUSY.
-const busyAfter = 5 * time.Second
+// busyThreshold is the setting of Config.BusyAfter in milliseconds, under one of its names.
+func busyThreshold(name string) directive {
+	return directive{
+		name: name,
+		get: func(c *Config) string {
+			return strconv.FormatInt(max(c.BusyAfter, 0).Milliseconds(), 10)
+		},
+		set: func(c *Config, value string) error {
+			n, err := parseBetween(value, 0, math.MaxInt64/int64(time.Millisecond))
+			if err != nil {
+				return err
+			}
+			if c.BusyAfter = time.Duration(n) * time.Millisecond; n == 0 {
+				c.BusyAfter = -1
+			}
+			return nil
+		},
+	}
+}
 
 // scriptLevels are the levels of redis.log.
 var scriptLevels = [...]slog.Level{slog.LevelDebug, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn}
@@ -216,7 +240,7 @@ func (r *scriptRun) Interrupt() error {
 	if r.started == 0 {
 		r.started = now
 	}
-	if now.Sub(r.started) > busyAfter {
+	if now.Sub(r.started) > srv.config.BusyAfter {
 		srv.scripts.lend(srv)
 	}
 	select {
