@@ -20,6 +20,7 @@ type outbox struct {
 
 	mu     sync.Mutex
 	filled *sync.Cond // something was put in, or closed
+	room   *sync.Cond // something was written, or will never be
 	w      resp.Writer
 	closed bool // nothing more will come: run writes what there is and ends
 	broken bool // nothing can be written any more
@@ -34,6 +35,7 @@ func (s *session) needOutbox() {
 	}
 	o := &outbox{s: s, done: make(chan struct{})}
 	o.filled = sync.NewCond(&o.mu)
+	o.room = sync.NewCond(&o.mu)
 	s.outbox = o
 	go o.run()
 }
@@ -70,10 +72,16 @@ func (o *outbox) put(write func(to *resp.Writer)) {
 
 // overflowLocked gives the client up: it reads too slowly for what it wants to hear.
 func (o *outbox) overflowLocked() {
+	o.breakLocked()
+	o.filled.Signal()
+}
+
+// breakLocked stops taking anything in and makes the session notice.
+func (o *outbox) breakLocked() {
 	o.broken = true
 	o.w.Release()
 	o.s.conn.Close()
-	o.filled.Signal()
+	o.room.Signal()
 }
 
 // run is the outbox's goroutine: it writes until the outbox is closed and empty, or the connection fails.
@@ -92,12 +100,16 @@ func (o *outbox) run() {
 		out := o.w.Swap(spare)
 		o.mu.Unlock()
 
-		ok := o.s.write(out)
+		ok := o.s.write(out, clock.Now())
 		o.size.Add(int64(-len(out)))
+		o.mu.Lock()
 		if !ok {
-			o.fail()
+			o.breakLocked()
+			o.mu.Unlock()
 			return
 		}
+		o.room.Signal()
+		o.mu.Unlock()
 		spare = out
 		if cap(spare) > keptBuffer {
 			spare = nil
@@ -105,13 +117,17 @@ func (o *outbox) run() {
 	}
 }
 
-// fail stops taking anything in and makes the session notice.
-func (o *outbox) fail() {
+// outboxRoom is how many bytes may wait before the session stops to read commands.
+const outboxRoom = 1 << 20
+
+// waitRoom waits until less than outboxRoom is waiting. It returns false when the connection has failed.
+func (o *outbox) waitRoom() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.broken = true
-	o.w.Release()
-	o.s.conn.Close()
+	for o.size.Load() > outboxRoom && !o.broken {
+		o.room.Wait()
+	}
+	return !o.broken
 }
 
 // drain waits until what was put in is written, or cannot be.

@@ -166,6 +166,51 @@ func TestServer_SlowSubscriber(t *testing.T) {
 	})
 }
 
+// Ensure that a subscriber which sends commands without reading their replies has to wait, instead of being
+// sent away for what it asked for itself, and that its messages come in order with them.
+func TestServer_SubscriberBackPressure(t *testing.T) {
+	bubble(t, server.Config{PubSubOutput: server.OutputLimit{Hard: 4 << 20}}, func(t *testing.T, _ *servertest.Node, open func() *talk) {
+		const n = 200
+		c, publisher := open(), open()
+		payload := strings.Repeat("x", 60_000)
+		c.send("SET big " + payload + "\r\nHELLO 3\r\nSUBSCRIBE a")
+		c.want("+OK")
+		c.skipTo("subscribe")
+		c.want("$1", "a", ":1")
+		c.send(strings.Repeat("GET big\r\n", n)) // 12 MB of replies, three times the limit
+		synctest.Wait()
+		publisher.send("PUBLISH a hello")
+		publisher.want(":1")
+		messages := 0
+		for got := 0; got < n; {
+			line, err := c.r.ReadString('\n')
+			require.NoError(t, err)
+			switch {
+			case strings.HasPrefix(line, ">3"):
+				c.want("$7", "message", "$1", "a", "$5", "hello")
+				messages++
+			default:
+				require.Equal(t, "$60000\r\n", line)
+				c.want(payload)
+				got++
+			}
+		}
+		assert.Equal(t, 1, messages)
+	})
+}
+
+// skipTo reads lines up to and including one.
+func (c *talk) skipTo(line string) {
+	c.t.Helper()
+	for {
+		got, err := c.r.ReadString('\n')
+		require.NoError(c.t, err)
+		if strings.TrimRight(got, "\r\n") == line {
+			return
+		}
+	}
+}
+
 // Ensure that the soft limit sends a subscriber away only once it was exceeded for its time.
 func TestServer_SoftLimit(t *testing.T) {
 	limit := server.OutputLimit{Hard: 1 << 30, Soft: 1 << 20, SoftTime: 10 * time.Second}

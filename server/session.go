@@ -35,13 +35,14 @@ type session struct {
 	// writing is when the write under way began, 0 if there is none. cron cuts connections that have not
 	// taken a single chunk for too long.
 	writing atomic.Int64
-	// active is when a command or a message last passed, for idle times.
+	// active is when the last batch of commands came, for idle times.
 	active atomic.Int64
 
 	// Everything below is guarded by the execution lock.
 	out       resp.Writer // replies of the batch under way
 	outbox    *outbox     // nil until somebody else sends to this session
 	executing bool        // its batch is under way: messages go straight into out
+	delivered int         // length of out behind the last message that went straight into it
 	call      Call        // reused for each command of a batch
 	db        *keyspace.DB
 	tx        transaction
@@ -142,14 +143,9 @@ func (s *session) runBatch() bool {
 		if s.closing {
 			break
 		}
-		if s.out.Len() >= batchOutput && i+1 < len(s.batch.ends) {
-			srv.mu.Unlock()
-			ok := s.flush()
-			srv.mu.Lock()
-			if !ok {
-				s.closing = true
-				break
-			}
+		if s.out.Len() >= batchOutput && i+1 < len(s.batch.ends) && !s.yieldLocked() {
+			s.closing = true
+			break
 		}
 	}
 	if s.batch.err != nil && !s.closing {
@@ -157,10 +153,29 @@ func (s *session) runBatch() bool {
 	}
 	s.executing = false
 	s.in.Limits.Unauthenticated = s.unauthenticated()
+	s.handOverLocked()
+	return !s.closing
+}
+
+// yieldLocked interrupts a batch: it writes what was answered so far and lets other sessions run. It
+// returns false when the connection has failed.
+func (s *session) yieldLocked() bool {
+	s.executing = false
+	s.handOverLocked()
+	s.srv.mu.Unlock()
+	ok := s.flush()
+	s.srv.mu.Lock()
+	s.executing = true
+	return ok
+}
+
+// handOverLocked puts the replies into the outbox, if the session has one, behind the messages that it
+// has been sent before and before those that it will be sent.
+func (s *session) handOverLocked() {
+	s.delivered = 0
 	if s.outbox != nil {
 		s.outbox.append(&s.out)
 	}
-	return !s.closing
 }
 
 // refuse answers bytes that are no command; the connection is of no use after that.
@@ -180,12 +195,16 @@ const writeChunk = 256 << 10
 // keptBuffer is the most memory that an idle session keeps for its next replies.
 const keptBuffer = 64 << 10
 
-// flush writes the replies of the batch. It returns false when the connection has failed.
+// flush writes the replies of the batch, or waits until the outbox has written most of them: a client that
+// does not read its replies is not read from. It returns false when the connection has failed.
 func (s *session) flush() bool {
+	if o := s.outbox; o != nil {
+		return o.waitRoom()
+	}
 	if s.out.Len() == 0 {
 		return true
 	}
-	ok := s.write(s.out.Bytes())
+	ok := s.write(s.out.Bytes(), clock.Instant(s.active.Load()))
 	if s.out.Cap() > keptBuffer {
 		s.out.Release()
 	} else {
@@ -194,19 +213,22 @@ func (s *session) flush() bool {
 	return ok
 }
 
-// write writes all of b, however long the client takes, unless it takes nothing at all for too long.
-func (s *session) write(b []byte) bool {
-	for len(b) > 0 {
+// write writes all of b, however long the client takes, unless it takes nothing at all for too long. Now is
+// a recent reading of the clock: one more for each reply would cost a tenth of a short command.
+func (s *session) write(b []byte, now clock.Instant) bool {
+	for {
 		n := min(len(b), writeChunk)
-		s.writing.Store(int64(clock.Now()))
+		s.writing.Store(int64(now))
 		_, err := s.conn.Write(b[:n])
 		s.writing.Store(0)
 		if err != nil {
 			return false
 		}
-		b = b[n:]
+		if b = b[n:]; len(b) == 0 {
+			return true
+		}
+		now = clock.Now()
 	}
-	return true
 }
 
 // interrupt makes the session end at its next read. The execution lock is held.
