@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -286,6 +287,12 @@ func TestDB_Kinds(t *testing.T) {
 	assert.Equal(t, "string", e.Kind().String())
 	assert.Nil(t, e.ZSet())
 	assert.Equal(t, 1, db.Len())
+}
+
+// Ensure that an entry fits the allocation that its layout was made for, the version to come included.
+func TestEntry_Size(t *testing.T) {
+	var e Entry
+	assert.LessOrEqual(t, unsafe.Offsetof(e.form)+unsafe.Sizeof(e.form)+unsafe.Sizeof(uint32(0)), uintptr(64))
 }
 
 // Ensure that a large value does not stay in memory after a small one has taken its place.
