@@ -27,7 +27,7 @@ type Config struct {
 	// MaxBody bounds a request's body, in bytes. Default 16 KiB.
 	MaxBody int64
 
-	// Heartbeat is the longest silence on a stream; an event is due every third of the lock's ttl or after
+	// Heartbeat is the longest silence on a stream; an event is due every quarter of the lock's ttl or after
 	// this long, whichever is shorter. Default 5 s.
 	Heartbeat time.Duration
 	// IOTimeout is how long a caller may take to send a request's body, and to take in what is written to

@@ -3,6 +3,7 @@ package lockd
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -31,7 +32,8 @@ func parseDuration(text string) (duration, error) {
 // shown rounds to what a reader can use.
 func shown(d time.Duration) duration { return duration(max(d, 0).Round(time.Millisecond)) }
 
-func (d duration) String() string { return time.Duration(d).String() }
+// String writes the duration as Go does, but in ASCII: not every reader's language has Go's µ.
+func (d duration) String() string { return strings.Replace(time.Duration(d).String(), "µ", "u", 1) }
 
 // MarshalJSON writes the duration as a string.
 func (d duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }

@@ -117,6 +117,13 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
+// Ensure that a duration is shown in ASCII and without more digits than it has.
+func TestDuration_Shown(t *testing.T) {
+	assert.Equal(t, "67.9us", duration(67900).String())
+	assert.Equal(t, "14.848s", shown(14847900*time.Microsecond).String())
+	assert.Equal(t, "0s", shown(-time.Second).String())
+}
+
 // Ensure that no text makes a negative duration, and that what is shown of one is read as the same.
 func FuzzDuration(f *testing.F) {
 	for _, text := range []string{"15s", "1m30s", "-1s", "15", "9223372036854775807ns", "-9223372036854775808ns", "1µs", ".5h"} {

@@ -127,7 +127,7 @@ func TestReal_ClassicNeverOutlivesItsCaller(t *testing.T) {
 		time.Sleep(14 * time.Second)
 		assert.Equal(t, 409, r.do("POST", "/v1/locks/job", `{}`).status)
 		next := make(chan leaseInfo, 1)
-		go func() { next <- r.lock("job", `{"wait":"1m"}`) }()
+		go func() { defer close(next); next <- r.lock("job", `{"wait":"1m"}`) }()
 		got := <-next
 		assert.InDelta(t, 15, time.Since(last).Seconds(), 0.5)
 		assert.Greater(t, got.Token, info.Token)
@@ -153,7 +153,7 @@ func TestReal_CallerGone(t *testing.T) {
 		_, queues := c.traces(t, "job")
 		require.Equal(t, 5, queues, "the test must see the waiter")
 		next := make(chan leaseInfo, 1)
-		go func() { next <- r.lock("job", `{"wait":"1m"}`) }()
+		go func() { defer close(next); next <- r.lock("job", `{"wait":"1m"}`) }()
 		time.Sleep(time.Second)
 		cancel()
 		assert.ErrorIs(t, <-gone, context.Canceled)
@@ -186,7 +186,7 @@ func TestReal_Stream(t *testing.T) {
 		locks, _ := c.traces(t, "job")
 		assert.Equal(t, 5, locks)
 		next := make(chan leaseInfo, 1)
-		go func() { next <- r.lock("job", `{"wait":"1m"}`) }()
+		go func() { defer close(next); next <- r.lock("job", `{"wait":"1m"}`) }()
 		time.Sleep(time.Second)
 		began := time.Now()
 		st.close()
@@ -286,7 +286,9 @@ func TestReal_Contention(t *testing.T) {
 		done := make(chan error)
 		for i := range 20 {
 			go func() {
-				done <- func() error {
+				var err error
+				defer func() { done <- err }() // also when an assertion ends this goroutine
+				err = func() error {
 					for range 3 {
 						info := r.lock("job", fmt.Sprintf(`{"ttl":"10s","wait":"4m","owner":"w%d"}`, i))
 						most.Store(max(most.Load(), holders.Add(1)))

@@ -82,7 +82,7 @@ func (s *Server) stream(hc huma.Context, h *held) {
 		return
 	}
 	told := endOf(h)
-	tick := time.NewTicker(min(s.cfg.Heartbeat, h.TTL()/3))
+	tick := time.NewTicker(min(s.cfg.Heartbeat, h.TTL()/4)) // not a third, which would keep step with the renewals
 	defer tick.Stop()
 	for {
 		select {
