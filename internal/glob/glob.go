@@ -96,14 +96,16 @@ func matchSet[P Text](pattern P, p int, c byte, fold bool) (next int, ok bool) {
 	}
 }
 
+// inRange compares bytes as signed numbers, so that those above 127 come before all others: a char is
+// signed where Redis is usually built, and patterns should mean the same here.
 func inRange(low, high, c byte, fold bool) bool {
-	if low > high {
+	if int8(low) > int8(high) {
 		low, high = high, low
 	}
 	if fold {
 		low, high, c = lower(low), lower(high), lower(c)
 	}
-	return low <= c && c <= high
+	return int8(low) <= int8(c) && int8(c) <= int8(high)
 }
 
 func equal(a, b byte, fold bool) bool { return a == b || fold && lower(a) == lower(b) }

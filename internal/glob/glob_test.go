@@ -29,6 +29,7 @@ func TestMatch(t *testing.T) {
 		{"[c-a]", []string{"a", "b", "c"}, []string{"d"}},
 		{"[^a-c]", []string{"d", "^"}, []string{"", "a", "c"}},
 		{"[a-]", []string{"a", "]", "^"}, []string{"-", "b"}}, // a range to the closing bracket, and no end
+		{"[a-\xff]", []string{"a", "]", "\xff"}, []string{"b", "\x80"}},
 		{"[a-", []string{"a", "-"}, []string{"b"}},
 		{`[\]]`, []string{"]"}, []string{`\`}},
 		{`[\a-c]`, []string{"a", "-", "c"}, []string{"b"}},
