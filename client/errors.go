@@ -9,7 +9,8 @@ import (
 
 // What an attempt to take a lock can end with, beside the error of the caller's context.
 var (
-	// ErrHeld: somebody else holds the lock. The error is a *HeldError. Only TryLock returns it; Lock waits.
+	// ErrHeld: somebody else holds the lock. The error is a *HeldError. TryLock returns it; Lock waits, and
+	// the *WaitError with which it gives up contains it, to tell who was in the way.
 	ErrHeld = redlock.ErrHeld
 	// ErrQuorum: too few nodes answered. From an attempt or an Unlock the error is a *QuorumError, through
 	// which errors.Is and errors.As reach the error of every node. As the cause of a lease's end: renewals
