@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"redlock":            {"internal/clock"},
 	"pubsub":             {"internal/glob"},
 	"server":             {"pubsub", "internal/...", "github.com/tidwall/redcon"},
-	"server/servertest":  {"server"},
+	"server/servertest":  {"server", "internal/clock"},
 	"internal/resp":      {"github.com/tidwall/redcon"},
 	"internal/keyspace":  {"internal/ds", "internal/clock", "internal/glob"},
 	"internal/lua":       {"internal/resp", "github.com/yuin/gopher-lua/..."},
