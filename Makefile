@@ -50,4 +50,3 @@ deps:
 
 clean: ## Remove what the other targets have made
 	rm -rf bin coverage.out
-	go clean -testcache
