@@ -187,15 +187,12 @@ func (s *session) describe(now clock.Instant) string {
 	if s.last != nil {
 		last = s.last.fullName
 	}
-	queued := int64(0)
-	if s.outbox != nil {
-		queued = s.outbox.size.Load()
-	}
+	waiting := s.waiting()
 	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=0 multi=%d"+
 		" qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%d tot-mem=%d events=r cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
 		s.id, address(s.conn.RemoteAddr()), address(s.conn.LocalAddr()), s.name,
 		int64(now.Sub(s.created).Seconds()), int64(s.idle(now).Seconds()), cmp.Or(flags, "N"), s.db.Index(), channels, patterns, multi,
-		s.queryLen, queued, int64(s.queryLen)+queued, last, s.out.Proto(), s.libName, s.libVer)
+		s.queryLen, waiting, int64(s.queryLen)+waiting, last, s.out.Proto(), s.libName, s.libVer)
 }
 
 func address(a net.Addr) string {

@@ -65,7 +65,7 @@ func (s *Server) expireKeysLocked(budget time.Duration) {
 func (s *Server) tendSessionsLocked() {
 	now := clock.Now()
 	for _, session := range s.sessions {
-		session.softLimit(now, s.config.PubSubOutput)
+		session.softLimitLocked(now)
 		if since := session.writing.Load(); since != 0 && now.Sub(clock.Instant(since)) > s.config.WriteTimeout {
 			session.cut()
 		}
@@ -73,6 +73,31 @@ func (s *Server) tendSessionsLocked() {
 			session.cut()
 		}
 	}
+}
+
+// softLimitLocked sends the session away when more than the soft limit of its class has been waiting for it
+// for too long.
+func (s *session) softLimitLocked(now clock.Instant) {
+	limit := s.srv.config.NormalOutput
+	if s.class() == classPubSub {
+		limit = s.srv.config.PubSubOutput
+	}
+	switch {
+	case limit.Soft == 0 || s.waiting() <= limit.Soft:
+		s.overSoft = 0
+	case s.overSoft == 0:
+		s.overSoft = now
+	case now.Sub(s.overSoft) > limit.SoftTime:
+		s.cut()
+	}
+}
+
+// waiting returns how many bytes wait for the client to take them.
+func (s *session) waiting() int64 {
+	if s.outbox != nil {
+		return s.outbox.size.Load()
+	}
+	return s.unwritten.Load()
 }
 
 // idle returns how long nothing has passed between the client and us.

@@ -14,7 +14,6 @@ import (
 
 // dispatch is the first half. It writes exactly one reply to s.out, or none if the session is sent away.
 func (srv *Server) dispatch(s *session, args [][]byte, now clock.Instant) {
-	srv.stats.commands++
 	cmd, err := srv.check(s, args)
 	switch {
 	case err == errCrossProtocol:

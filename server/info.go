@@ -15,7 +15,6 @@ import (
 type stats struct {
 	conns         int64
 	rejectedConns int64
-	commands      int64 // that arrived
 	calls         int64 // that were executed, those in transactions and scripts included
 	errors        int64 // error replies
 	expired       int64 // keys

@@ -24,8 +24,6 @@ type outbox struct {
 	w      resp.Writer
 	closed bool // nothing more will come: run writes what there is and ends
 	broken bool // nothing can be written any more
-	// overSoft is since when size has been over the soft limit; the execution lock guards it.
-	overSoft clock.Instant
 }
 
 // needOutbox gives the session an outbox. From now on its replies go there too.

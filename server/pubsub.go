@@ -1,7 +1,6 @@
 package server
 
 import (
-	"github.com/holdfast-dev/holdfast/internal/clock"
 	"github.com/holdfast-dev/holdfast/internal/glob"
 	"github.com/holdfast-dev/holdfast/internal/resp"
 	"github.com/holdfast-dev/holdfast/pubsub"
@@ -164,21 +163,4 @@ func pubsubHelpCommand(c *Call) error {
 		"NUMPAT", "How many different patterns somebody is subscribed to.",
 		"NUMSUB [<channel> ...]", "How many are subscribed to each channel by name.",
 	)
-}
-
-// softLimit sends the session away when more than the soft limit has been waiting for it for too long.
-// The execution lock is held.
-func (s *session) softLimit(now clock.Instant, limit OutputLimit) {
-	o := s.outbox
-	if o == nil || limit.Soft == 0 {
-		return
-	}
-	switch size := o.size.Load(); {
-	case size <= limit.Soft:
-		o.overSoft = 0
-	case o.overSoft == 0:
-		o.overSoft = now
-	case now.Sub(o.overSoft) > limit.SoftTime:
-		s.cut()
-	}
 }

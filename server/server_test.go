@@ -232,6 +232,35 @@ func TestServer_SoftLimit(t *testing.T) {
 	})
 }
 
+// Ensure that client-output-buffer-limit normal holds for clients without subscriptions: a reply above the
+// hard limit closes the connection, one above the soft limit does once it has waited for too long.
+func TestServer_NormalOutputLimit(t *testing.T) {
+	limit := server.OutputLimit{Hard: 2 << 20, Soft: 300_000, SoftTime: 10 * time.Second}
+	bubble(t, server.Config{NormalOutput: limit}, func(t *testing.T, _ *servertest.Node, open func() *talk) {
+		for _, tt := range []struct {
+			size   int
+			closes time.Duration // 0: at once
+		}{{3 << 20, 0}, {1 << 20, 11 * time.Second}} {
+			c, other := open(), open()
+			c.send(fmt.Sprintf("SETRANGE big %d x", tt.size-1))
+			c.want(fmt.Sprintf(":%d", tt.size))
+			c.send("GET big")
+			if tt.closes > 0 {
+				time.Sleep(tt.closes - 2*time.Second)
+				other.send("INFO clients")
+				assert.Contains(t, other.bulk(), "connected_clients:2\r\n")
+				time.Sleep(2 * time.Second)
+			}
+			synctest.Wait()
+			other.send("INFO clients")
+			assert.Contains(t, other.bulk(), "connected_clients:1\r\n")
+			other.send("DEL big\r\nQUIT")
+			other.want(":1", "+OK")
+			synctest.Wait()
+		}
+	})
+}
+
 // Ensure that keys expire by themselves: nobody looks at them, and they are gone and counted.
 func TestServer_ActiveExpiry(t *testing.T) {
 	bubble(t, server.Config{}, func(t *testing.T, _ *servertest.Node, open func() *talk) {

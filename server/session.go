@@ -35,6 +35,8 @@ type session struct {
 	// writing is when the write under way began, 0 if there is none. cron cuts connections that have not
 	// taken a single chunk for too long.
 	writing atomic.Int64
+	// unwritten is how much of what is being written the transport has not taken yet.
+	unwritten atomic.Int64
 	// active is when the last batch of commands came, for idle times.
 	active atomic.Int64
 
@@ -55,6 +57,7 @@ type session struct {
 	created   clock.Instant
 	queryLen  int // bytes read and not yet executed at the last batch
 	noEvict   bool
+	overSoft  clock.Instant // since when more than the soft limit has been waiting; 0 if not
 }
 
 // A batch is the commands that are executed under one hold of the execution lock.
@@ -153,6 +156,10 @@ func (s *session) runBatch() bool {
 	}
 	s.executing = false
 	s.in.Limits.Unauthenticated = s.unauthenticated()
+	if hard := srv.config.NormalOutput.Hard; hard > 0 && s.outbox == nil && int64(s.out.Len()) > hard {
+		s.out.Release()
+		s.closing = true
+	}
 	s.handOverLocked()
 	return !s.closing
 }
@@ -219,12 +226,14 @@ func (s *session) write(b []byte, now clock.Instant) bool {
 	for {
 		n := min(len(b), writeChunk)
 		s.writing.Store(int64(now))
+		s.unwritten.Store(int64(len(b)))
 		_, err := s.conn.Write(b[:n])
 		s.writing.Store(0)
 		if err != nil {
 			return false
 		}
 		if b = b[n:]; len(b) == 0 {
+			s.unwritten.Store(0)
 			return true
 		}
 		now = clock.Now()
