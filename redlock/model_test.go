@@ -80,6 +80,7 @@ type world struct {
 	ease     int  // weight of the delivery of single messages
 	cut      int  // whose links are down: a node, or nodes + client; -1: nobody's
 	taken    int  // steps
+	renewals int  // that moved an end
 	hinted   int  // how many steps of the attack have been taken
 	bold     bool
 	weights  []int
@@ -389,6 +390,9 @@ func (w *world) settle(t *tenure) {
 	if t.phase == holding && t.end > t.proved {
 		if w.grants != t.grant && !w.forced {
 			w.fail("continuous", "%s lives on as grant %d, after grant %d", t.request.Value, t.grant, w.grants)
+		}
+		if t.proved > 0 {
+			w.renewals++
 		}
 		t.proved = t.end
 	}

@@ -121,7 +121,8 @@ type Resumable struct {
 	Name  string
 	Value string
 	Token int64
-	TTL   time.Duration // as it was acquired with
+	// TTL must be the one that it was acquired with: Evict and Force reckon with what was recorded then.
+	TTL   time.Duration
 	Label string
 }
 

@@ -26,7 +26,9 @@ const (
 	roundProlonged
 )
 
-// renew starts a renewal round, unless the lease is over. It replaces a round that is still pending.
+// renew starts a renewal round, unless the lease is over. It replaces a round that is still pending. The
+// promises are kept with any ttl, but the end of a revocation is reckoned from the ttl that the nodes have on
+// record: a Grant asks for the same one always.
 func (l *lease) renew(now clock.Instant, ttl time.Duration) {
 	l.expire(now)
 	if l.phase == holding {
