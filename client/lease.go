@@ -22,6 +22,7 @@ type Lease struct {
 	// entry is the place in the nodes' queues that may have outlived the wait; see leaveQueue.
 	entry     redlock.Waiter
 	leaveOnce sync.Once
+	waited    bool // others had the lock before
 
 	ctx    context.Context // the lease's own life, the one exception to "no context in a struct"
 	cancel context.CancelCauseFunc
@@ -240,6 +241,9 @@ func (l *Lease) unlock(ctx context.Context) error {
 		return over // lost; Unlock alone makes it ErrReleased
 	}
 	l.leaveQueue()
+	if l.waited {
+		l.c.courteous.note(l.Name())
+	}
 	if !l.finish(ErrReleased) {
 		return l.Err() // lost in this very moment
 	}

@@ -30,10 +30,16 @@ const (
 	expiryJitter = 15 * time.Millisecond
 	// splitDelay is the first pause after a split vote, longestSplit the last.
 	splitDelay   = time.Millisecond
-	longestSplit = 256 * time.Millisecond
+	longestSplit = 64 * time.Millisecond
 	// graceAfterWake is how long a waiter waits for more nodes' messages after the first. With messages of a
 	// minority it is probably another's turn by the votes of the others.
 	graceAfterWake = 5 * time.Millisecond
+	// graceAfterMajority is the same once a majority's messages are there. An attempt that meets a release on
+	// its way finds the lock held at the slowest nodes and has to leave their queues again.
+	graceAfterMajority = 200 * time.Microsecond
+	// courtesy is how long Lock stands back from a lock that this client has just released after it had to
+	// wait for it. Others most likely wait as well; to compete with the one that was woken splits the vote.
+	courtesy = 2 * time.Millisecond
 )
 
 // A WaitError tells for what Lock had waited when it gave up. errors.Is and errors.As reach ctx's error and
@@ -102,6 +108,13 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (*Le
 		return nil, c.waitError(ctx, name, nil)
 	}
 	defer place.leave()
+	if c.courteous.owed(name) {
+		select {
+		case <-time.After(courtesy):
+		case <-ctx.Done():
+		case <-c.closing:
+		}
+	}
 	return c.wait(ctx, name, set, w)
 }
 
@@ -186,7 +199,9 @@ func (c *Client) wait(ctx context.Context, name string, set lockSettings, w *wai
 		w.forget()
 		g, err := c.quorum.Acquire(ctx, a)
 		if err == nil {
-			return c.newLease(ctx, g, set, a.Waiter), nil
+			l := c.newLease(ctx, g, set, a.Waiter)
+			l.waited = p.lastHeld != nil
+			return l, nil
 		}
 		if err := c.pause(ctx, &p, err, a.Waiter, w); err != nil {
 			if a.Waiter.ID != "" {
@@ -215,7 +230,7 @@ func (c *Client) pause(ctx context.Context, p *plan, failed error, entry redlock
 	}
 	t := time.NewTimer(delay)
 	defer t.Stop()
-	for early := false; ; {
+	for early := 0; ; {
 		select {
 		case <-t.C:
 			return nil
@@ -224,11 +239,15 @@ func (c *Client) pause(ctx context.Context, p *plan, failed error, entry redlock
 		case <-c.closing:
 			return ErrClosed
 		case <-w.poke:
+			majority, all := c.wakes.expected()
 			switch n := w.wakes(); {
-			case n >= c.wakes.needed():
+			case n >= all:
 				return nil
-			case hear && !early:
-				early = true
+			case n >= majority && early < 2:
+				early = 2
+				t.Reset(graceAfterMajority)
+			case hear && early < 1:
+				early = 1
 				t.Reset(graceAfterWake + rand.N(graceAfterWake))
 			}
 		}

@@ -207,12 +207,13 @@ func (n *notifier) upLocked() int {
 	return count
 }
 
-// needed returns of how many nodes messages are worth waiting for before a waiter tries: of a majority, or
-// of all that can be heard if those are fewer.
-func (n *notifier) needed() int {
+// expected returns how many nodes' messages make a majority, and how many there may be at most; both are
+// less while fewer nodes can be heard.
+func (n *notifier) expected() (majority, all int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return max(1, min(n.majority, n.upLocked()))
+	all = max(1, n.upLocked())
+	return min(n.majority, all), all
 }
 
 // deliver hands a message to its waiter. A message for one that waits no more has gone to a queue entry that
