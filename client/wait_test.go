@@ -324,3 +324,40 @@ func TestLock_Refused(t *testing.T) {
 		nodes.assertClean(t, "x")
 	})
 }
+
+// Ensure that who has just released a lock that others wait for does not compete with the one that is woken.
+func TestLock_LeavesItToTheWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 5)
+		ctx := context.Background()
+		a, b := nodes.client(t), nodes.client(t)
+		mine, err := b.Lock(ctx, "x")
+		require.NoError(t, err)
+		for range 20 {
+			next := waiting(t, a, ctx, "x")
+			require.NoError(t, mine.Unlock(ctx))
+			theirs := <-next
+			require.NotNil(t, theirs)
+			next = waiting(t, b, ctx, "x")
+			again := make(chan *client.Lease, 1)
+			require.NoError(t, theirs.Unlock(ctx))
+			go func() {
+				l, _ := a.Lock(ctx, "x")
+				again <- l
+			}()
+			mine = <-next
+			require.NotNil(t, mine)
+			time.Sleep(20 * time.Millisecond)
+			require.NoError(t, mine.Unlock(ctx))
+			l := <-again
+			require.NotNil(t, l)
+			assert.Greater(t, l.Token(), mine.Token(), "the waiter came first")
+			require.NoError(t, l.Unlock(ctx))
+			mine, err = b.Lock(ctx, "x")
+			require.NoError(t, err)
+		}
+		require.NoError(t, mine.Unlock(ctx))
+		time.Sleep(time.Second)
+		nodes.assertClean(t, "x")
+	})
+}
