@@ -169,9 +169,12 @@ func (sc *scripting) load(srv *Server) *lua.Interp {
 	return sc.interp
 }
 
-// quarantine returns for how long the node still grants no lock.
+// quarantine returns for how long the node still grants no lock, by the time of the running script.
 func (s *Server) quarantine() time.Duration {
-	return max(clock.Until(s.start.Add(s.config.Quarantine)), 0)
+	if s.config.Quarantine <= 0 {
+		return 0
+	}
+	return max(s.start.Add(s.config.Quarantine).Sub(s.scripts.run.inner.now), 0)
 }
 
 // Call implements lua.Host.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -15,6 +16,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/holdfast-dev/holdfast/redlock"
+	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/server/servertest"
 )
 
 // Ensure that the scripts of the lock protocol answer the same on redis-server and on our node, through
@@ -232,4 +235,24 @@ func TestScript_Busy(t *testing.T) {
 	}
 	// The node ends with the test, and the script with it.
 	t.Cleanup(func() { <-done })
+}
+
+// Ensure that a node that may have forgotten its locks grants none until its quarantine is over, and then
+// does.
+func TestScript_Quarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := servertest.Start(t, servertest.InMemory(), servertest.WithConfig(server.Config{Quarantine: 30 * time.Second}))
+		conn, err := node.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		w := newWire(t, conn, 2)
+		defer w.close()
+		c := redlock.Request{Op: redlock.OpAcquire, Name: "orders/42", Value: "v", TTL: time.Second, FenceTTL: time.Hour}.Call()
+		words := append([]string{"EVAL", c.Script.Source, strconv.Itoa(len(c.Keys))}, append(c.Keys, c.Args...)...)
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, "-QUARANTINE 20000 ms left\r\n", w.do(words...))
+		time.Sleep(20*time.Second - time.Millisecond)
+		assert.Equal(t, "-QUARANTINE 1 ms left\r\n", w.do(words...))
+		time.Sleep(time.Millisecond)
+		assert.Contains(t, w.do(words...), "granted")
+	})
 }

@@ -17,6 +17,11 @@
 //   - redislib.go is the table redis; reply.go converts values.
 //   - meter.go stops what runs too long or eats too much. errors.go words errors as Lua 5.1 does.
 //
+// What still differs from Redis 7.0.15: cjson, cmsgpack, struct and bit are not there yet; __len is obeyed
+// for tables; string.dump has no bytecode to give; an error about calling or measuring a value takes it for
+// nil, and names it only if its line leaves no doubt; next takes any key; 0 and -0 are two constants; pairs
+// goes by the order in which fields were added; error({}) is an error reply, where Redis ends.
+//
 // Limits, all of them errors that the script's caller sees and none of them the end of the process: the
 // time a script may run once its host gives up on it, the memory that it may allocate, the depth of calls,
 // of coroutines, of syntax and of returned tables, the size of a string and of a script.
