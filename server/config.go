@@ -376,14 +376,9 @@ func (d directive) change(c *Config, value string, seen map[string]bool) error {
 	return d.set(c, value)
 }
 
-// applyConfig takes over changed settings. Whoever is connected when a password is set stays
-// authenticated, as with Redis: the default user had none and they were all logged in as that.
+// applyConfig takes over changed settings. A new password is asked of those who connect from now on: a
+// session that began without one is authenticated for good, as with Redis.
 func (s *Server) applyConfig(c Config) {
-	if s.config.RequirePass == "" && c.RequirePass != "" {
-		for _, session := range s.sessions {
-			session.authed = true
-		}
-	}
 	s.config = c
 	s.storeLimits()
 }

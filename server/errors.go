@@ -78,7 +78,7 @@ func errExpireTime(name string) error {
 
 // errUnknownSubcommand is the answer of commands that look at their own subcommands' words.
 func errUnknownSubcommand(command string, word []byte) error {
-	return errorf("ERR unknown subcommand or wrong number of arguments for '%.128s'. Try %s HELP.", word, command)
+	return errorf("ERR unknown subcommand or wrong number of arguments for '%s'. Try %s HELP.", cString(word, 128), command)
 }
 
 // Reasons why CONFIG SET refuses a value; it puts its own words before them.

