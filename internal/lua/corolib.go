@@ -34,7 +34,7 @@ func (in *Interp) newCoroutine(l *lua.LState, fn string) (*lua.LState, *lua.LFun
 	return th, f
 }
 
-// A coroutine's function waits for the first resume in this map's place: the state itself has no room.
+// coCreate notes the function in starts until the first resume, which is when the state takes it.
 func (in *Interp) coCreate(l *lua.LState) int {
 	th, f := in.newCoroutine(l, "create")
 	in.starts[th] = f

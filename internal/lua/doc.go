@@ -8,7 +8,7 @@
 // The virtual machine is taken as it is, but nothing of its compiler's front end and of its libraries is
 // used where they differ from the reference implementation:
 //
-//   - lex.go and parse.go read Lua 5.1 with its own error messages and nesting limits, and hand a syntax
+//   - lex.go, parse.go and parseexpr.go read Lua 5.1 with its own error messages and nesting limits, and hand a syntax
 //     tree to gopher-lua's code generator. While parsing they turn a .. b into a call (numbers become
 //     strings with %.14g, and a string's size is bounded before it exists), assignments to globals into an
 //     error, and note whether the script has any loop or function at all.
