@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
 	"github.com/holdfast-dev/holdfast/server"
@@ -192,6 +193,36 @@ func TestBadPackets_ConfiguredLimits(t *testing.T) {
 			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 		})
 	}
+}
+
+// Ensure that random streams, put together from what the protocol is made of, get the same answers.
+func TestBadPackets_Random(t *testing.T) {
+	theirs, ours := startRedis(t), servertest.Start(t).Addr()
+	pieces := []string{
+		"*", "$", "+", "-", "0", "1", "2", "4", "9", "\r\n", "\r\n", "\r\n", "\r", "\n", "\x00", "\xff", " ", "\"", "'", "\\", "x41",
+		"PING", "PING\r\n", "ECHO", "$4\r\n", "$1\r\n", "*1\r\n", "*2\r\n", "*1\r\n$4\r\nPING\r\n", "*2\r\n$4\r\nECHO\r\n$1\r\na\r\n", "ECHO \"a\"\r\n",
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		stream := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 1, 25).Draw(rt, "stream"), "")
+		want, got := sendStream(t, theirs, stream), sendStream(t, ours, stream)
+		if want != got {
+			rt.Fatalf("%q\ntheirs %q\nours   %q", stream, want, got)
+		}
+	})
+}
+
+// sendStream sends bytes, says that no more will come, and returns all that the server answers.
+func sendStream(t *testing.T, addr, stream string) string {
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	conn.SetDeadline(clock.Wall().Add(replyTimeout))
+	_, err = io.WriteString(conn, stream)
+	require.NoError(t, err)
+	conn.(*net.TCPConn).CloseWrite() // fails if the server has closed already
+	got, err := io.ReadAll(conn)
+	require.NoError(t, err, "%s: after %q", addr, got)
+	return string(got)
 }
 
 func comparePacket(t *testing.T, theirs, ours string, p packet) {
