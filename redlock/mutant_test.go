@@ -60,6 +60,11 @@ var scenarios = []*scenario{
 		proposals: []int64{0, 2, 9}, reorder: true, losses: 1,
 		attack: []label{{"begin", 0, 0, 0}, {"trip", 0, 0, 0}, {"tick", 0, 0, 0}, {"tick", 0, 0, 0}, {"renew", 0, 0, 0}, {"renew", 0, 0, 0},
 			{"leap", 0, 0, 0}, {"leap", 0, 0, 0}, {"section", 0, 1, 0}, {"trip", 0, 0, 0}}},
+	{name: "renewals", nodes: 3, clients: 2, attempts: 4, rounds: 8, steps: 90, ttls: ticks(5, 3), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, varying: true, cuts: 2, losses: 2, duplicates: 1,
+		attack: []label{{"begin", 0, 0, 0}, {"trip", 0, 0, 0}, {"tick", 0, 0, 0}, {"renew", 0, 0, 0}, {"trip", 0, 0, 0}, {"tick", 0, 0, 0},
+			{"renew", 0, 0, 0}, {"trip", 0, 0, 0}, {"tick", 0, 0, 0}, {"begin", 0, 1, 0}, {"renew", 0, 0, 0}, {"trip", 0, 1, 0}, {"trip", 0, 0, 0},
+			{"leap", 0, 0, 0}, {"section", 0, 1, 0}, {"renew", 0, 0, 0}}},
 	{name: "forget", nodes: 3, clients: 3, attempts: 4, rounds: 3, steps: 120, ttls: ticks(4, 6), drift: 1, fenceTTL: 1e6,
 		wallclock: true, reorder: true, forgets: 2, cuts: 1, losses: 1,
 		attack: []label{{"section", 0, 0, 0}, {"begin", 0, 1, 0}, {"deliver", OpAcquire, 1, 0}, {"deliver", OpAcquire, 1, 1}, {"answer", OpAcquire, 1, 0},
@@ -113,7 +118,7 @@ func scenarioNamed(name string) *scenario {
 // schedules is how many random schedules of each scenario the right code has to pass. A mutant must be caught
 // within a twentieth of it. HOLDFAST_MODEL_SCHEDULES asks for more (or, while working on it, for fewer).
 func schedules(t *testing.T) int {
-	n := 5000
+	n := defaultSchedules
 	if s := os.Getenv("HOLDFAST_MODEL_SCHEDULES"); s != "" {
 		var err error
 		n, err = strconv.Atoi(s)

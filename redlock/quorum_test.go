@@ -162,6 +162,13 @@ func (c *cluster) won() *Grant {
 	return g
 }
 
+// slowMinority puts nodes 3 and 4 farther away, so that the first majority is always that of the others.
+func (c *cluster) slowMinority() {
+	for _, n := range c.nodes[3:] {
+		n.with(func() { n.delay = 2 * time.Millisecond })
+	}
+}
+
 func (c *cluster) owners() (owners []string) {
 	for _, n := range c.nodes {
 		owners = append(owners, n.owner("n"))
@@ -241,6 +248,7 @@ func TestReleaseWithDeadContext(t *testing.T) {
 // the loser does not stay.
 func TestHeld(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
+		c.slowMinority()
 		g := c.won()
 		_, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
 		require.ErrorIs(t, err, ErrHeld)
@@ -610,6 +618,7 @@ func TestResume(t *testing.T) {
 // Ensure that Inspect gives a majority's view and each node's own.
 func TestInspect(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
+		c.slowMinority()
 		s, err := c.Inspect(t.Context(), "n")
 		require.NoError(t, err)
 		assert.True(t, s.Free())
