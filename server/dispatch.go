@@ -80,9 +80,6 @@ func (srv *Server) call(c *Call) {
 	mark := c.Out.Len()
 	if err := c.cmd.handler(c); err != nil {
 		srv.stats.errors++
-		if c.Out == &c.session.out {
-			mark = max(mark, c.session.delivered) // a message that a script sent to its own client stays
-		}
 		c.Out.Truncate(mark)
 		c.Out.Error(err)
 	}

@@ -28,7 +28,6 @@ func pubsubCommands() []*command {
 func (s *session) Deliver(m pubsub.Message) {
 	if s.executing {
 		writeMessage(&s.out, m)
-		s.delivered = s.out.Len()
 		return
 	}
 	resp3 := s.out.Proto()

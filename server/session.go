@@ -44,7 +44,6 @@ type session struct {
 	out       resp.Writer // replies of the batch under way
 	outbox    *outbox     // nil until somebody else sends to this session
 	executing bool        // its batch is under way: messages go straight into out
-	delivered int         // length of out behind the last message that went straight into it
 	call      Call        // reused for each command of a batch
 	db        *keyspace.DB
 	tx        transaction
@@ -182,7 +181,6 @@ func (s *session) yieldLocked() bool {
 // handOverLocked puts the replies into the outbox, if the session has one, behind the messages that it
 // has been sent before and before those that it will be sent.
 func (s *session) handOverLocked() {
-	s.delivered = 0
 	if s.outbox != nil {
 		s.outbox.append(&s.out)
 	}
