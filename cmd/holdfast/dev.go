@@ -76,7 +76,11 @@ func whatToTry(out io.Writer, holdfast string, nodes []*embedded, web net.Listen
 		curl += " --unix-socket " + path
 		base = "http://localhost"
 	}
-	fmt.Fprintf(out, `%d nodes   %s
+	count := fmt.Sprintf("%d nodes", len(nodes))
+	if len(nodes) == 1 {
+		count = "1 node"
+	}
+	fmt.Fprintf(out, `%-9s %s
 lockd     %s
 
 Try this in another terminal. Commands that take locks find the nodes in this variable:
@@ -99,7 +103,7 @@ Each node speaks the Redis protocol:
   redis-cli -p %s SET greeting hello EX 60
 
 Ctrl-C ends it all. Nothing is kept.
-`, len(nodes), addresses(nodes), urlOf(web), addresses(nodes), holdfast, holdfast, holdfast, curl, base, curl, base, port)
+`, count, addresses(nodes), urlOf(web), addresses(nodes), holdfast, holdfast, holdfast, curl, base, curl, base, port)
 }
 
 // invocation is how this program can be called again.

@@ -34,7 +34,7 @@ The exit code is the command's own, or 128+n if signal n ended it; %d: the lock 
 %d: wrong usage. Signals are passed on to the command and its children.`, exitNotAcquired, exitLost, exitUsage)
 }
 
-func (cmd *lockCommand) Run() (err error) {
+func (cmd *lockCommand) Run() error {
 	argv := cmd.Command
 	if argv[0] == "--" {
 		argv = argv[1:]
@@ -50,11 +50,7 @@ func (cmd *lockCommand) Run() (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closeErr := shutDown(c.Close); closeErr != nil && err == nil {
-			fmt.Fprintln(os.Stderr, "holdfast: not every node has confirmed the release:", oneLine(closeErr))
-		}
-	}()
+	defer shutDown(c.Close) // what it cannot confirm in time is free after a ttl
 	lease, err := cmd.acquire(c)
 	if err != nil {
 		return err
@@ -81,7 +77,7 @@ func (cmd *lockCommand) acquire(c *client.Client) (*client.Lease, error) {
 	lease, err := acquire(ctx, cmd.Name)
 	if sig, ok := interrupted(); ok {
 		if err == nil {
-			err = shutDown(lease.Unlock)
+			_ = shutDown(lease.Unlock) // unconfirmed, it is free after a ttl
 		}
 		return nil, &exitError{128 + int(sig), nil}
 	}
@@ -90,7 +86,7 @@ func (cmd *lockCommand) acquire(c *client.Client) (*client.Lease, error) {
 		return lease, nil
 	case errors.Is(err, client.ErrInvalid):
 		return nil, &exitError{exitUsage, err}
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded): // not err, which may have come from a node
 		return nil, &exitError{exitNotAcquired, fmt.Errorf("not acquired within %v: %w", *cmd.Wait, err)}
 	default:
 		return nil, &exitError{exitNotAcquired, fmt.Errorf("not acquired: %w", err)}
@@ -148,10 +144,14 @@ func runUnder(lease *client.Lease, argv []string) error {
 	exit, runErr := child.Run(argv, env, lease, lease.TTL()/3, signals)
 	unlockErr := shutDown(lease.Unlock)
 	var loss *client.LossError
+	if unlockErr != nil && !errors.As(unlockErr, &loss) {
+		// The command did run under the lock, so its exit code stands.
+		fmt.Fprintf(os.Stderr, "holdfast: the release was not confirmed, the lock is free after %v: %s\n", lease.TTL(), oneLine(unlockErr))
+	}
 	switch {
 	case runErr != nil:
 		return &exitError{child.StartCode(runErr), runErr}
-	case errors.As(unlockErr, &loss):
+	case loss != nil:
 		return &exitError{exitLost, loss}
 	case exit.Lost:
 		return &exitError{exitLost, fmt.Errorf("lock %q (token %d) was about to be lost", lease.Name(), lease.Token())}
