@@ -114,11 +114,16 @@ type NodeState struct {
 	Reply Reply
 }
 
-// inspectGrace is for how long Inspect waits for the other nodes when a majority has answered but disagrees.
-const inspectGrace = 200 * time.Millisecond
+const (
+	// inspectGrace is for how long Inspect waits for the other nodes when a majority has answered but disagrees.
+	inspectGrace = 200 * time.Millisecond
+	// viewGrace is for how long it waits for them when they can change nothing any more. Whoever inspects wants
+	// to see on how many nodes a lock is, and a healthy node that was a little later than others is no news.
+	viewGrace = 10 * time.Millisecond
+)
 
-// Inspect asks all nodes about a name. It returns as soon as a majority has the same to say; where those that
-// answered disagree it waits a little for the others. Errors: ErrQuorum (*QuorumError), the context's,
+// Inspect asks all nodes about a name. It needs a majority that has the same to say, and waits a little for the
+// other nodes: longer where those that answered disagree. Errors: ErrQuorum (*QuorumError), the context's,
 // ErrInvalid, ErrClosed.
 func (q *Quorum) Inspect(ctx context.Context, name string) (*State, error) {
 	if err := checkName(name); err != nil {
@@ -128,13 +133,16 @@ func (q *Quorum) Inspect(ctx context.Context, name string) (*State, error) {
 		return nil, err
 	}
 	s := &survey{n: len(q.nodes), replies: make([]Reply, len(q.nodes)), answered: make([]bool, len(q.nodes)),
-		enough: make(chan struct{}), clear: make(chan struct{})}
+		enough: make(chan struct{}), clear: make(chan struct{}), all: make(chan struct{})}
 	for i := range q.nodes {
 		q.send(message{node: i, req: Request{Op: OpInspect, Name: name}}, func(r Reply) { s.reply(i, r) })
 	}
 	end := wait(ctx, s.enough, roundLimit)
 	if end == settled {
 		end = wait(ctx, s.clear, inspectGrace)
+	}
+	if end == settled {
+		end = wait(ctx, s.all, viewGrace)
 	}
 	if end == cancelled {
 		return nil, contextError(ctx, OpInspect, name)
@@ -153,6 +161,7 @@ type survey struct {
 	answered []bool
 	enough   chan struct{} // closed when a majority has given its view, or all have answered
 	clear    chan struct{} // closed when no other answer could change who the holder is
+	all      chan struct{} // closed when all have answered
 }
 
 func (s *survey) reply(node int, r Reply) {
@@ -181,6 +190,9 @@ func (s *survey) reply(node int, r Reply) {
 	}
 	if (views >= majority && (most >= majority || most+open < majority) || open == 0) && !closed(s.clear) {
 		close(s.clear)
+	}
+	if open == 0 {
+		close(s.all)
 	}
 }
 
