@@ -147,9 +147,12 @@ func (s *session) runBatch() bool {
 		if s.closing {
 			break
 		}
-		if s.out.Len() >= batchOutput && i+1 < len(s.batch.ends) && !s.yieldLocked() {
-			s.closing = true
-			break
+		if s.out.Len() >= batchOutput && i+1 < len(s.batch.ends) {
+			if !s.yieldLocked() {
+				s.closing = true
+				break
+			}
+			now = clock.Now()
 		}
 	}
 	if s.batch.err != nil && !s.closing {
