@@ -345,7 +345,11 @@ func TestLock_LeavesItToTheWoken(t *testing.T) {
 				l, _ := a.Lock(ctx, "x")
 				again <- l
 			}()
-			mine = <-next
+			select {
+			case mine = <-next:
+			case <-time.After(time.Second):
+				t.Fatal("the one that released it got it again before the waiter")
+			}
 			require.NotNil(t, mine)
 			time.Sleep(20 * time.Millisecond)
 			require.NoError(t, mine.Unlock(ctx))
