@@ -35,7 +35,9 @@ const beyond = 100 * 365 * 24 * time.Hour
 
 // Now reads the running clock. It is safe for concurrent use.
 func Now() Instant {
-	return Instant(beyond + time.Since(start) + suspended())
+	now := time.Now()
+	ran := now.Sub(start)
+	return Instant(beyond + ran + suspended(now.UnixNano()-int64(ran)))
 }
 
 // Since returns the time that has run since t.

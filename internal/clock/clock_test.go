@@ -26,20 +26,10 @@ func TestClocks_Synctest(t *testing.T) {
 		running, wall := Now(), Wall()
 		assert.True(t, Instant(0).Before(running), "zero means: before every reading")
 		time.Sleep(8 * time.Hour)
-		assert.InDelta(t, 8*time.Hour, Since(running), float64(jitter))
+		assert.InDelta(t, 8*time.Hour, Since(running), float64(time.Millisecond))
 		assert.Equal(t, 8*time.Hour, Wall().Sub(wall))
-		assert.InDelta(t, -8*time.Hour, Until(running), float64(jitter))
+		assert.InDelta(t, -8*time.Hour, Until(running), float64(time.Millisecond))
 	})
-}
-
-// Ensure that a suspend counts as time that has run. The test moves the baseline, which is what the
-// kernel's clocks do to each other in a suspend.
-func TestNow_CountsSuspend(t *testing.T) {
-	before := Now()
-	atStart -= time.Hour
-	t.Cleanup(func() { asleep.Store(0); atStart += time.Hour })
-	assert.GreaterOrEqual(t, Since(before), time.Hour)
-	assert.Less(t, Since(before), time.Hour+time.Minute)
 }
 
 func BenchmarkNow(b *testing.B) {

@@ -23,10 +23,27 @@ const jitter = time.Millisecond
 var (
 	atStart = gap()
 	asleep  atomic.Int64 // time suspended since start; only grows
+	looked  atomic.Int64 // the lead of the wall clock when the kernel's clocks were last looked at
 )
 
-// suspended returns the time that the machine has been suspended since the process started.
-func suspended() time.Duration {
+// suspended returns the time that the machine has been suspended since the process started. lead is how far
+// the wall clock is ahead of Go's monotonic reading, both taken together.
+//
+// Asking the kernel takes two system calls, Go's readings take none. A suspend moves the lead by its own
+// length, since the kernel adds it to the wall clock; so as long as the lead is what it was, nobody slept.
+// That somebody then sets the wall clock back by just as much, to the millisecond, is not reckoned with.
+// Any other step of the wall clock, its slow correction and a bubble's fake time only cost another look.
+func suspended(lead int64) time.Duration {
+	if moved := time.Duration(lead - looked.Load()); -jitter < moved && moved < jitter {
+		return time.Duration(asleep.Load())
+	}
+	slept := look()
+	looked.Store(lead) // after asleep: whoever sees the new lead must see the sleep
+	return slept
+}
+
+// look asks the kernel.
+func look() time.Duration {
 	known := time.Duration(asleep.Load())
 	grown := gap() - atStart
 	// A false difference does not repeat; the least of a few readings is the true one.
@@ -37,7 +54,7 @@ func suspended() time.Duration {
 		return known
 	}
 	if !asleep.CompareAndSwap(int64(known), int64(grown)) {
-		return suspended()
+		return look()
 	}
 	return grown
 }
