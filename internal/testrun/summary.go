@@ -55,7 +55,7 @@ func (s *summary) add(e event) {
 		s.pending[key] = new(strings.Builder)
 		s.order = append(s.order, key)
 	case "output":
-		if b := s.pending[key]; b != nil {
+		if b := s.pending[key]; b != nil && !strings.HasPrefix(e.Output, "=== ") {
 			b.WriteString(e.Output)
 		}
 	case "pass":
@@ -104,7 +104,7 @@ func reason(b *strings.Builder) string {
 	}
 	for _, line := range strings.Split(b.String(), "\n") {
 		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "===") || strings.HasPrefix(line, "---") {
+		if line == "" || strings.HasPrefix(line, "---") {
 			continue
 		}
 		if _, message, ok := strings.Cut(line, ".go:"); ok {
