@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -106,7 +105,7 @@ func (f *fleet) requireNothingLeft(t *testing.T, name string) {
 	for i := range f.nodes {
 		rdb := f.dial(i)
 		defer rdb.Close()
-		until(t, time.Second, "left on node "+f.addr(i), func() error { return leftovers(rdb, name) })
+		until(t, 2*time.Second, "left on node "+f.addr(i), func() error { return leftovers(rdb, name) })
 		n, err := rdb.Exists(context.Background(), redlock.Keys(name).Fence).Result()
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, n, "node %s has no fence: nothing was locked there at all", f.addr(i))
@@ -165,9 +164,4 @@ func freePorts(t *testing.T, n int) []int {
 		ports = append(ports, port)
 	}
 	return ports
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
