@@ -149,11 +149,20 @@ func (c *Client) Nodes() (n, majority int) { return len(c.nodes), c.majority }
 //
 // The error is the context's, or ErrQuorum, if not everything could be confirmed in time.
 func (c *Client) Close(ctx context.Context) error {
-	c.closeOnce.Do(func() { c.closeErr = c.close(ctx) })
+	c.closeOnce.Do(func() { c.closeErr = c.close(ctx, c.unlockAll) })
 	return c.closeErr
 }
 
-func (c *Client) close(ctx context.Context) error {
+// Detach is Close for a process whose leases belong to somebody else, who goes on believing in them or will
+// Resume them: it releases nothing. Each lock stays until its ttl is over; the leases here end with ErrClosed.
+// After a Close it does nothing, and the other way round.
+func (c *Client) Detach(ctx context.Context) error {
+	c.closeOnce.Do(func() { c.closeErr = c.close(ctx, c.letGo) })
+	return c.closeErr
+}
+
+// close ends everything; part is what becomes of the leases.
+func (c *Client) close(ctx context.Context, part func(context.Context) error) error {
 	c.mu.Lock()
 	c.closed = true
 	close(c.closing)
@@ -168,7 +177,7 @@ func (c *Client) close(ctx context.Context) error {
 	case <-calls:
 	case <-ctx.Done():
 	}
-	err := c.unlockAll(ctx)
+	err := part(ctx)
 	c.wakes.close()
 	if e := c.quorum.Close(ctx); err == nil {
 		err = e
@@ -181,7 +190,7 @@ func (c *Client) close(ctx context.Context) error {
 	}
 	links.Wait()
 	<-calls
-	c.unlockAll(ctx) // leases of calls that ended after the first round
+	part(ctx) // leases of calls that ended after the first round
 	c.dog.close()
 	c.background.Wait()
 	return err
@@ -200,6 +209,14 @@ func (c *Client) unlockAll(ctx context.Context) error {
 		if err != nil && leases[i].wasReleased() {
 			return err
 		}
+	}
+	return nil
+}
+
+// letGo ends all leases here and leaves their locks where they are.
+func (c *Client) letGo(context.Context) error {
+	for _, l := range c.dog.leases() {
+		l.finish(&LossError{Name: l.Name(), Token: l.Token(), Cause: ErrClosed})
 	}
 	return nil
 }

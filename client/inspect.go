@@ -22,9 +22,19 @@ var errNoScan = errors.New("node cannot be asked that")
 // A State is what a majority of the nodes says about a lock: what Inspect and List return.
 type State = redlock.State
 
-// Inspect returns what a majority of nodes says about a lock. Errors: ErrQuorum, ErrInvalid, the context's.
+// Inspect returns what a majority of nodes says about a lock. Errors: ErrQuorum, ErrInvalid, ErrClosed, the
+// context's.
 func (c *Client) Inspect(ctx context.Context, name string) (*State, error) {
-	state, err := c.quorum.Inspect(ctx, name)
+	return inspected(c.quorum.Inspect(ctx, name))
+}
+
+// InspectAll is Inspect for somebody who wants to see every node. It is the one call beside Health that waits
+// for slow nodes: until each has answered, its timeout has passed, or ctx is done.
+func (c *Client) InspectAll(ctx context.Context, name string) (*State, error) {
+	return inspected(c.quorum.InspectAll(ctx, name))
+}
+
+func inspected(state *State, err error) (*State, error) {
 	if errors.Is(err, redlock.ErrClosed) {
 		return nil, ErrClosed
 	}

@@ -376,3 +376,38 @@ func TestClose(t *testing.T) {
 		nodes.assertClean(t, "x", "y")
 	})
 }
+
+// Ensure that Detach leaves the locks to their ttl, takes waiters out of the queues, and ends all leases here.
+func TestClient_Detach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 5)
+		a, b := nodes.client(t), nodes.client(t)
+		ctx := context.Background()
+		renewed, err := a.Lock(ctx, "x", client.TTL(3*time.Second))
+		require.NoError(t, err)
+		other, err := b.Lock(ctx, "y")
+		require.NoError(t, err)
+		got := waiting(t, a, ctx, "y")
+		time.Sleep(2 * time.Second) // it is in the queues, and x was renewed
+
+		require.NoError(t, a.Detach(ctx))
+		assert.Nil(t, <-got)
+		assert.ErrorIs(t, context.Cause(renewed.Context()), client.ErrClosed)
+		assert.ErrorIs(t, renewed.Err(), client.ErrClosed)
+		state, err := b.Inspect(ctx, "y")
+		require.NoError(t, err)
+		assert.Zero(t, state.Waiting)
+		_, err = b.TryLock(ctx, "x")
+		require.ErrorIs(t, err, client.ErrHeld, "somebody believes in it")
+		assert.NoError(t, a.Close(ctx))
+		_, err = b.TryLock(ctx, "x")
+		require.ErrorIs(t, err, client.ErrHeld, "a later Close releases nothing either")
+
+		began := time.Now()
+		l, err := b.Lock(ctx, "x")
+		require.NoError(t, err)
+		assert.LessOrEqual(t, time.Since(began), 3*time.Second+shortly)
+		require.NoError(t, l.Unlock(ctx))
+		require.NoError(t, other.Unlock(ctx))
+	})
+}

@@ -62,7 +62,7 @@ type lockInfo struct {
 	Remaining *duration `json:"remaining,omitempty" doc:"How long the lock lives unless it is renewed; absent if it is free or its key has no ttl."`
 	Token     int64     `json:"token" doc:"The highest fencing token that any node knows of: no lease of this name ever had a higher one. 0: none, or long forgotten." example:"1795184160000000"`
 	Waiting   int       `json:"waiting" doc:"How many wait for it."`
-	Nodes     string    `json:"nodes,omitempty" doc:"On how many of the nodes the holder was seen." example:"5/5"`
+	Nodes     string    `json:"nodes,omitempty" doc:"On how many of the nodes that answered the holder was seen. Slow nodes are not waited for." example:"5/5"`
 }
 
 type memberInfo struct {

@@ -15,7 +15,6 @@ type backend interface {
 	Inspect(ctx context.Context, name string) (*client.State, error)
 	List(ctx context.Context, prefix string) ([]*client.State, error)
 	Health(ctx context.Context) client.Health
-	Nodes() (n, majority int)
 }
 
 // A lease is what lockd needs of a *client.Lease, with the contracts of the methods there.

@@ -96,7 +96,7 @@ func (b *fakeBackend) Inspect(_ context.Context, name string) (*client.State, er
 	if b.fault != nil {
 		return nil, b.fault
 	}
-	state := &client.State{Name: name, Fence: b.token, Waiting: b.waiting[name]}
+	state := &client.State{Name: name, Fence: b.token, Waiting: b.waiting[name], Answered: 5}
 	if l := b.locks[name]; l != nil {
 		state.Holder = &redlock.Holder{Label: l.owner, Remaining: time.Until(l.end), Digest: "digest-of-a-secret", Nodes: 5}
 	}
@@ -138,7 +138,6 @@ func (b *fakeBackend) Health(context.Context) client.Health {
 	return h
 }
 
-func (b *fakeBackend) Nodes() (n, majority int) { return 5, 3 }
 
 // A fakeLease ends by itself unless it is renewed, as a real one does.
 type fakeLease struct {

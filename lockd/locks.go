@@ -200,8 +200,7 @@ func (s *Server) listLocks(ctx context.Context, in *listInput) (*listOutput, err
 func (s *Server) lockInfoOf(state *client.State) lockInfo {
 	info := lockInfo{Name: state.Name, Held: !state.Free(), Token: state.Fence, Waiting: state.Waiting}
 	if h := state.Holder; h != nil {
-		all, _ := s.locks.Nodes()
-		info.Holder, info.Nodes = h.Label, fmt.Sprintf("%d/%d", h.Nodes, all)
+		info.Holder, info.Nodes = h.Label, fmt.Sprintf("%d/%d", h.Nodes, state.Answered)
 		if h.Remaining >= 0 { // a bare SET has no ttl
 			d := shown(h.Remaining)
 			info.Remaining = &d

@@ -90,6 +90,8 @@ type State struct {
 	// Fence is the highest fence of the nodes that answered: no client was given a higher token before.
 	Fence   int64
 	Waiting int // the longest queue of any node that answered
+	// Answered is how many nodes have answered: at least a majority.
+	Answered int
 	// Nodes holds each node's own reply, in the order of Quorum.Nodes.
 	Nodes []NodeState
 }
@@ -114,18 +116,30 @@ type NodeState struct {
 	Reply Reply
 }
 
-const (
-	// inspectGrace is for how long Inspect waits for the other nodes when a majority has answered but disagrees.
-	inspectGrace = 200 * time.Millisecond
-	// viewGrace is for how long it waits for them when they can change nothing any more. Whoever inspects wants
-	// to see on how many nodes a lock is, and a healthy node that was a little later than others is no news.
-	viewGrace = 10 * time.Millisecond
-)
+// inspectGrace is for how long Inspect waits for the other nodes when a majority has answered but disagrees.
+const inspectGrace = 200 * time.Millisecond
 
-// Inspect asks all nodes about a name. It needs a majority that has the same to say, and waits a little for the
-// other nodes: longer where those that answered disagree. Errors: ErrQuorum (*QuorumError), the context's,
+// Inspect asks all nodes about a name. It returns as soon as a majority has the same to say; where those that
+// answered disagree it waits a little for the others. Errors: ErrQuorum (*QuorumError), the context's,
 // ErrInvalid, ErrClosed.
 func (q *Quorum) Inspect(ctx context.Context, name string) (*State, error) {
+	return q.inspect(ctx, name, func(s *survey) ending {
+		end := wait(ctx, s.enough, roundLimit)
+		if end == settled {
+			end = wait(ctx, s.clear, inspectGrace)
+		}
+		return end
+	})
+}
+
+// InspectAll is Inspect for somebody who wants to see every node: it waits for each until it has answered, its
+// Node has given it up, or ctx is done. It is the one call that a slow minority makes slow.
+func (q *Quorum) InspectAll(ctx context.Context, name string) (*State, error) {
+	return q.inspect(ctx, name, func(s *survey) ending { return wait(ctx, s.all, roundLimit) })
+}
+
+// inspect sends the question and returns what is known when waited returns.
+func (q *Quorum) inspect(ctx context.Context, name string, waited func(*survey) ending) (*State, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -137,14 +151,7 @@ func (q *Quorum) Inspect(ctx context.Context, name string) (*State, error) {
 	for i := range q.nodes {
 		q.send(message{node: i, req: Request{Op: OpInspect, Name: name}}, func(r Reply) { s.reply(i, r) })
 	}
-	end := wait(ctx, s.enough, roundLimit)
-	if end == settled {
-		end = wait(ctx, s.clear, inspectGrace)
-	}
-	if end == settled {
-		end = wait(ctx, s.all, viewGrace)
-	}
-	if end == cancelled {
+	if waited(s) == cancelled {
 		return nil, contextError(ctx, OpInspect, name)
 	}
 	s.mu.Lock()
@@ -228,6 +235,7 @@ func (s *survey) stateLocked(name string, names []string) (*State, error) {
 		}
 	}
 	majority := s.n/2 + 1
+	state.Answered = views
 	if e.Agreed = views; views < majority {
 		return nil, e
 	}

@@ -126,7 +126,8 @@ func TestInspect(t *testing.T) {
 		s, err = c.Inspect(t.Context(), "n")
 		require.NoError(t, err)
 		require.NotNil(t, s.Holder)
-		assert.Equal(t, Holder{Digest: g.Digest(), Label: "w1", Remaining: 10*time.Second - 2*time.Millisecond, Recorded: true, Nodes: 5}, *s.Holder)
+		assert.Equal(t, Holder{Digest: g.Digest(), Label: "w1", Remaining: 10*time.Second - 2*time.Millisecond, Recorded: true, Nodes: 3}, *s.Holder)
+		assert.Equal(t, 3, s.Answered)
 		assert.Equal(t, g.Token(), s.Fence)
 		assert.Equal(t, 1, s.Waiting)
 		require.Len(t, s.Nodes, 5)
@@ -146,7 +147,7 @@ func TestInspect(t *testing.T) {
 		s, err = c.Inspect(t.Context(), "n")
 		require.NoError(t, err)
 		assert.Equal(t, 3, s.Holder.Nodes)
-		assert.Equal(t, 100*time.Millisecond+viewGrace, clock.Since(start))
+		assert.Equal(t, 100*time.Millisecond, clock.Since(start))
 		assert.ErrorIs(t, s.Nodes[4].Reply.Err, ErrNoAnswer)
 		c.nodes[3].hang()
 		start = clock.Now()
@@ -161,15 +162,25 @@ func TestInspect(t *testing.T) {
 	})
 }
 
-// Ensure that Inspect shows the nodes that are a little later than the majority, too.
-func TestInspect_AllNodes(t *testing.T) {
+// Ensure that InspectAll shows slow nodes, too, and gives up a hung one with its Node.
+func TestInspectAll(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		g := c.won()
 		time.Sleep(time.Millisecond)
-		c.nodes[4].with(func() { c.nodes[4].delay = viewGrace / 4 })
-		s, err := c.Inspect(t.Context(), "n")
+		c.nodes[4].with(func() { c.nodes[4].delay = 400 * time.Millisecond })
+		s, err := c.InspectAll(t.Context(), "n")
 		require.NoError(t, err)
+		assert.Equal(t, 5, s.Answered)
 		assert.Equal(t, 5, s.Holder.Nodes)
+		c.nodes[4].hang()
+		s, err = c.InspectAll(t.Context(), "n")
+		require.NoError(t, err)
+		assert.Equal(t, 4, s.Answered)
+		assert.Equal(t, 4, s.Holder.Nodes)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = c.InspectAll(ctx, "n")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
 		c.Release(t.Context(), g)
 	})
 }

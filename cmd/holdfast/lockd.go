@@ -43,15 +43,15 @@ func (cmd *lockdCommand) Run() error {
 		closeAll([]net.Listener{web})
 		return errors.Join(&exitError{exitUsage, err}, stopNodes(nodes))
 	}
-	// The client is not closed at the end. That would release the leases of callers who believe in them until
-	// their deadlines; they expire.
 	api, err := lockd.New(c, lockd.Config{Version: version(), Logger: log})
 	if err != nil {
 		closeAll([]net.Listener{web})
 		return errors.Join(err, stopNodes(nodes))
 	}
 	fmt.Printf("lockd on %s\n", urlOf(web))
-	return errors.Join(serveHTTP(ctx, api, web), stopNodes(nodes))
+	err = serveHTTP(ctx, api, web)
+	// Not Close, which would release the leases of callers who believe in them until their deadlines.
+	return errors.Join(err, shutDown(c.Detach), stopNodes(nodes))
 }
 
 // listenHTTP opens lockd's address; an error is one line that says what to do.

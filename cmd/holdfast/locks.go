@@ -44,7 +44,7 @@ func (cmd *locksLsCommand) Run() error {
 	}
 	locks := make([]lockInfo, 0, len(states))
 	for _, state := range states {
-		locks = append(locks, infoOf(state))
+		locks = append(locks, infoOf(state, state.Answered))
 	}
 	if cmd.JSON {
 		return printJSON(locks)
@@ -65,14 +65,14 @@ func (cmd *locksInspectCommand) Run() error {
 	}
 	ctx, cancel := timeout(askTimeout)
 	defer cancel()
-	state, err := c.Inspect(ctx, cmd.Name)
+	state, err := c.InspectAll(ctx, cmd.Name)
 	if closeErr := shutDown(c.Close); err == nil {
 		err = closeErr
 	}
 	if err != nil {
 		return err
 	}
-	info := infoOf(state)
+	info := infoOf(state, len(state.Nodes))
 	info.Answers = answersOf(state)
 	if cmd.JSON {
 		return printJSON(info)
@@ -88,7 +88,7 @@ type lockInfo struct {
 	Remaining string   `json:"remaining,omitempty"` // "none": the key has no ttl
 	Fence     int64    `json:"fence"`               // no token was ever higher
 	Waiting   int      `json:"waiting"`
-	Nodes     string   `json:"nodes,omitempty"` // at how many nodes the holder's lock is, "5/5"
+	Nodes     string   `json:"nodes,omitempty"` // at how many of the nodes that answered the holder's lock is, "5/5"
 	Answers   []answer `json:"answers,omitempty"`
 }
 
@@ -103,12 +103,13 @@ type answer struct {
 	Waiting   int    `json:"waiting"`
 }
 
-func infoOf(state *redlock.State) lockInfo {
+// infoOf shows a lock as held at so many of the nodes that were asked. List does not wait for all of them.
+func infoOf(state *redlock.State, asked int) lockInfo {
 	info := lockInfo{Name: state.Name, Held: !state.Free(), Fence: state.Fence, Waiting: state.Waiting}
 	if h := state.Holder; h != nil {
 		info.Owner = h.Label
 		info.Remaining = remaining(h.Remaining)
-		info.Nodes = fmt.Sprintf("%d/%d", h.Nodes, len(state.Nodes))
+		info.Nodes = fmt.Sprintf("%d/%d", h.Nodes, asked)
 	}
 	return info
 }
@@ -119,7 +120,7 @@ func answersOf(state *redlock.State) []answer {
 		a := answer{Node: n.Node, Fence: n.Reply.Fence, Waiting: n.Reply.Waiting}
 		switch {
 		case errors.Is(n.Reply.Err, redlock.ErrNoAnswer):
-			a.Error = "not waited for, a majority had answered"
+			a.Error = "none in time"
 		case n.Reply.Err != nil:
 			a.Error = oneLine(n.Reply.Err)
 		case n.Reply.Digest != "":
@@ -172,7 +173,7 @@ func printLock(out io.Writer, l lockInfo) error {
 	for _, a := range l.Answers {
 		switch {
 		case a.Error != "":
-			fmt.Fprintf(w, "%s\tno answer: %s\n", a.Node, a.Error)
+			fmt.Fprintf(w, "%s\tno answer\t\t\t\t%s\n", a.Node, a.Error)
 		case a.Held:
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", a.Node, orDash(a.Owner), a.Remaining, a.Fence, a.Waiting)
 		default:
