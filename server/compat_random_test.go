@@ -79,6 +79,7 @@ var finalSteps = func() (steps []step) {
 			steps = append(steps,
 				step{words: []string{"TYPE", k}},
 				step{words: []string{"GET", k}},
+				step{directive: "unordered", words: []string{"SMEMBERS", k}},
 				step{words: []string{"OBJECT", "ENCODING", k}},
 				step{directive: "near", params: []string{"2000"}, words: []string{"PTTL", k}},
 				step{directive: "near", params: []string{"2000"}, words: []string{"PEXPIRETIME", k}})
@@ -238,8 +239,11 @@ func (g *commandGen) command() step {
 	name := g.pick("command", "SET", "SET", "SET", "GET", "GETDEL", "GETEX", "GETSET", "SETNX", "SETEX", "PSETEX", "MGET", "MSET", "MSETNX",
 		"INCR", "DECR", "INCRBY", "DECRBY", "INCRBYFLOAT", "APPEND", "STRLEN", "GETRANGE", "SUBSTR", "SETRANGE", "DEL", "UNLINK", "EXISTS",
 		"TYPE", "TOUCH", "RENAME", "RENAMENX", "COPY", "MOVE", "KEYS", "SCAN", "FLUSHDB", "SWAPDB", "SELECT", "EXPIRE", "EXPIRE",
-		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT", "HSET", "ZADD")
+		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT", "HSET", "ZADD",
+		"a set command", "a set command")
 	switch name {
+	case "a set command":
+		return g.setCommand()
 	case "SET":
 		return words(name, append([]string{g.key(), g.value()}, g.setOptions()...)...)
 	case "GETEX":

@@ -41,6 +41,11 @@ type Config struct {
 	// forgotten what it granted before: the longest ttl in use and the drift allowance. None if 0.
 	Quarantine time.Duration
 
+	HashListpack ListpackLimit // what remains a listpack of hashes; 512 entries, values of 64 bytes if zero
+	ZSetListpack ListpackLimit // and of sorted sets; 128 entries, values of 64 bytes if zero
+
+	SetMaxIntset int // up to how many integers a set is an intset (set-max-intset-entries); 512 if 0, none if negative
+
 	MaxBulk  int64 // proto-max-bulk-len, bytes of one word; 512 MB if 0
 	MaxQuery int64 // client-query-buffer-limit, bytes of commands not yet executed; 1 GB if 0
 
@@ -58,6 +63,12 @@ type Config struct {
 type OutputLimit struct {
 	Hard, Soft int64
 	SoftTime   time.Duration
+}
+
+// A ListpackLimit bounds what OBJECT ENCODING calls a listpack (hash-max-listpack-entries and the like).
+type ListpackLimit struct {
+	Entries int64
+	Value   int64 // bytes of each element, and of each value of a hash
 }
 
 // limits is the part of a Config that sessions obey outside the execution lock.
@@ -81,6 +92,10 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.KeepAlive, 300*time.Second)
 	setDefault(&c.Hz, 10)
 	setDefault(&c.BusyAfter, 5*time.Second)
+	setDefault(&c.HashListpack, ListpackLimit{Entries: 512, Value: 64})
+	setDefault(&c.ZSetListpack, ListpackLimit{Entries: 128, Value: 64})
+	setDefault(&c.SetMaxIntset, 512)
+	c.SetMaxIntset = max(c.SetMaxIntset, 0)
 	setDefault(&c.MaxBulk, resp.DefaultLimits.Bulk)
 	setDefault(&c.MaxQuery, resp.DefaultLimits.Query)
 	setDefault(&c.PubSubOutput, OutputLimit{Hard: 32 << 20, Soft: 8 << 20, SoftTime: time.Minute})
@@ -134,6 +149,10 @@ func directives() []directive {
 		{name: "client-output-buffer-limit", get: getOutputLimits, set: setOutputLimits},
 		memory("client-query-buffer-limit", minBulk, math.MaxInt64, func(c *Config) *int64 { return &c.MaxQuery }),
 		fixed("databases", func(c *Config) int { return c.Databases }),
+		listpackEntries("hash-max-listpack-entries", func(c *Config) *int64 { return &c.HashListpack.Entries }),
+		memory("hash-max-listpack-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HashListpack.Value }),
+		listpackEntries("hash-max-ziplist-entries", func(c *Config) *int64 { return &c.HashListpack.Entries }), // its name before Redis 7
+		memory("hash-max-ziplist-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HashListpack.Value }),
 		number("hz", 1, 500, func(c *Config) *int { return &c.Hz }),
 		busyThreshold("lua-time-limit"), // its name before Redis 7
 		number("maxclients", 1, math.MaxUint32, func(c *Config) *int { return &c.MaxClients }),
@@ -144,9 +163,14 @@ func directives() []directive {
 		memory("proto-max-bulk-len", minBulk, math.MaxInt64, func(c *Config) *int64 { return &c.MaxBulk }),
 		{name: "requirepass", get: func(c *Config) string { return c.RequirePass }, set: setPassword},
 		constant("save", ""),
+		number("set-max-intset-entries", 0, math.MaxInt64, func(c *Config) *int { return &c.SetMaxIntset }),
 		{name: "tcp-keepalive", get: func(c *Config) string { return seconds(max(c.KeepAlive, 0)) }},
 		duration("timeout", func(c *Config) *time.Duration { return &c.Timeout }),
 		{name: "unixsocket", get: func(c *Config) string { return c.UnixSocket }},
+		listpackEntries("zset-max-listpack-entries", func(c *Config) *int64 { return &c.ZSetListpack.Entries }),
+		memory("zset-max-listpack-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.ZSetListpack.Value }),
+		listpackEntries("zset-max-ziplist-entries", func(c *Config) *int64 { return &c.ZSetListpack.Entries }), // its name before Redis 7
+		memory("zset-max-ziplist-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.ZSetListpack.Value }),
 	}
 }
 
@@ -167,6 +191,20 @@ func number(name string, low, high int, field func(*Config) *int) directive {
 			n, err := parseBetween(value, int64(low), int64(high))
 			if err == nil {
 				*field(c) = int(n)
+			}
+			return err
+		},
+	}
+}
+
+func listpackEntries(name string, field func(*Config) *int64) directive {
+	return directive{
+		name: name,
+		get:  func(c *Config) string { return strconv.FormatInt(*field(c), 10) },
+		set: func(c *Config, value string) error {
+			n, err := parseBetween(value, 0, math.MaxInt64)
+			if err == nil {
+				*field(c) = n
 			}
 			return err
 		},

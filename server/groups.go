@@ -11,6 +11,7 @@ func commandGroups() [][]*command {
 		stringCommands(),
 		hashCommands(),
 		zsetCommands(),
+		setCommands(),
 		scriptCommands(),
 		multiCommands(),
 		pubsubCommands(),

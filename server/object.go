@@ -35,6 +35,11 @@ func encodingOf(e *keyspace.Entry) string {
 			return "listpack"
 		}
 		return "skiplist"
+	case keyspace.KindSet:
+		if e.Set().Ints() {
+			return "intset"
+		}
+		return "hashtable"
 	}
 	if _, ok := parseInteger(e.Bytes()); ok && e.Form() == keyspace.FormPlain {
 		return "int"

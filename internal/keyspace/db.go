@@ -98,6 +98,11 @@ func (db *DB) SetZSet(key []byte, z *ds.ZSet) *Entry {
 	return db.setObject(key, &object{kind: KindZSet, zset: z})
 }
 
+// SetSet makes s the value of key, whatever it was before, without a ttl.
+func (db *DB) SetSet(key []byte, s *ds.Set) *Entry {
+	return db.setObject(key, &object{kind: KindSet, set: s})
+}
+
 func (db *DB) setObject(key []byte, o *object) *Entry {
 	hash := hashOf(key)
 	e := db.dict.find(key, hash)

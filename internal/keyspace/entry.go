@@ -8,11 +8,12 @@ import (
 // A Kind is the type of a value, in the sense of the command TYPE.
 type Kind uint8
 
-// The kinds that exist. Lists, sets and streams will follow in this order.
+// The kinds that exist.
 const (
 	KindString Kind = iota
 	KindHash
 	KindZSet
+	KindSet
 )
 
 // String returns the word that TYPE answers and SCAN's TYPE option takes.
@@ -22,6 +23,8 @@ func (k Kind) String() string {
 		return "hash"
 	case KindZSet:
 		return "zset"
+	case KindSet:
+		return "set"
 	default:
 		return "string"
 	}
@@ -58,6 +61,7 @@ type object struct {
 	kind Kind
 	hash *ds.Hash
 	zset *ds.ZSet
+	set  *ds.Set
 }
 
 // clone returns an independent copy.
@@ -68,6 +72,8 @@ func (o *object) clone() *object {
 		c.hash = o.hash.Clone()
 	case KindZSet:
 		c.zset = o.zset.Clone()
+	case KindSet:
+		c.set = o.set.Clone()
 	}
 	return c
 }
@@ -101,6 +107,14 @@ func (e *Entry) ZSet() *ds.ZSet {
 		return nil
 	}
 	return e.obj.zset
+}
+
+// Set returns the value if it is a set, else nil. Changes to it are changes to the entry.
+func (e *Entry) Set() *ds.Set {
+	if e.obj == nil {
+		return nil
+	}
+	return e.obj.set
 }
 
 // Idle returns for how long no command has looked the key up, in whole seconds of the running clock.
