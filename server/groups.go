@@ -12,7 +12,6 @@ func commandGroups() [][]*command {
 		bitmapCommands(),
 		hashCommands(),
 		zsetCommands(),
-		zsetopsCommands(),
 		setCommands(),
 		scriptCommands(),
 		multiCommands(),
