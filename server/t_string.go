@@ -41,6 +41,7 @@ func stringCommands() []*command {
 		{name: "getrange", arity: 4, flags: flagReadonly, categories: catString, keys: oneKey, since: "2.4.0", handler: getrangeCommand},
 		{name: "substr", arity: 4, flags: flagReadonly, categories: catString, keys: oneKey, since: "1.0.0", handler: getrangeCommand},
 		{name: "setrange", arity: 4, flags: write, categories: catString, keys: oneKey, since: "2.2.0", handler: setrangeCommand},
+		{name: "lcs", arity: -3, flags: flagReadonly, categories: catString, keys: twoKeys, since: "7.0.0", handler: lcsCommand},
 	}
 }
 
