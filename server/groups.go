@@ -12,6 +12,7 @@ func commandGroups() [][]*command {
 		bitmapCommands(),
 		hashCommands(),
 		zsetCommands(),
+		zsetopsCommands(),
 		setCommands(),
 		scriptCommands(),
 		multiCommands(),

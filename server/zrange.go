@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/ds"
@@ -21,6 +22,7 @@ type zrangeQuery struct {
 	by         zrangeBy
 	fixed      bool // the direction is: by the command's name or by REV
 	reverse    bool
+	store      bool // the range becomes a value, so WITHSCORES means nothing
 	scores     bool
 	offset     int64
 	limit      int64 // negative: all
@@ -35,21 +37,17 @@ func zrevrangeCommand(c *Call) error {
 	return c.zrange(zrangeQuery{by: byRank, fixed: true, reverse: true})
 }
 
+func zrevrangebyscoreCommand(c *Call) error {
+	return c.zrange(zrangeQuery{by: byScore, fixed: true, reverse: true})
+}
+func zrangebylexCommand(c *Call) error { return c.zrange(zrangeQuery{by: byLex, fixed: true}) }
+func zrevrangebylexCommand(c *Call) error {
+	return c.zrange(zrangeQuery{by: byLex, fixed: true, reverse: true})
+}
+
 // zrange answers a query whose words are those of the call.
 func (c *Call) zrange(q zrangeQuery) error {
-	q.start, q.end = c.Args[2], c.Args[3]
-	if err := q.parse(c.Args[4:]); err != nil {
-		return err
-	}
-	// The ends of a reversed range of scores or members are given the other way round.
-	if q.reverse && q.by != byRank {
-		q.start, q.end = q.end, q.start
-	}
-	ranks, err := q.ranks()
-	if err != nil {
-		return err
-	}
-	_, z, err := c.lookupZSet(c.Args[1])
+	z, from, to, err := c.zfind(&q, c.Args[1:])
 	if err != nil {
 		return err
 	}
@@ -57,7 +55,6 @@ func (c *Call) zrange(q zrangeQuery) error {
 		c.Out.Array(0)
 		return nil
 	}
-	from, to := q.cut(ranks(z))
 	members := z.Ascend(from, to)
 	if q.reverse {
 		members = z.Descend(from, to)
@@ -66,12 +63,47 @@ func (c *Call) zrange(q zrangeQuery) error {
 	return nil
 }
 
+func zrangestoreCommand(c *Call) error {
+	z, from, to, err := c.zfind(&zrangeQuery{store: true}, c.Args[2:])
+	if err != nil {
+		return err
+	}
+	result := make(map[string]float64, to-from)
+	if z != nil {
+		maps.Insert(result, z.Ascend(from, to))
+	}
+	c.zstore("zrangestore", c.Args[1], result)
+	return nil
+}
+
+// zfind reads a query from the words key, start, end and options, and returns the sorted set, nil if there
+// is none, and the ranks [from, to) that are asked for.
+func (c *Call) zfind(q *zrangeQuery, words [][]byte) (z *ds.ZSet, from, to int, err error) {
+	q.start, q.end = words[1], words[2]
+	if err := q.parse(words[3:]); err != nil {
+		return nil, 0, 0, err
+	}
+	// The ends of a reversed range of scores or members are given the other way round.
+	if q.reverse && q.by != byRank {
+		q.start, q.end = q.end, q.start
+	}
+	ranks, err := q.ranks()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	_, z, err = c.lookupZSet(words[0])
+	if z != nil {
+		from, to = q.cut(ranks(z))
+	}
+	return z, from, to, err
+}
+
 // parse reads the options and says which do not go together.
 func (q *zrangeQuery) parse(words [][]byte) error {
 	q.limit = -1
 	for i := 0; i < len(words); i++ {
 		switch word := strings.ToLower(string(words[i])); {
-		case word == "withscores":
+		case word == "withscores" && !q.store:
 			q.scores = true
 		case word == "limit" && i+2 < len(words):
 			var err error

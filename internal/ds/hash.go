@@ -7,7 +7,7 @@ import (
 
 // A Hash maps fields to values, both binary-safe strings. The zero Hash is empty and ready to use.
 //
-// Fields stand in one slice, in the order in which they were added as long as there are few. Nothing in it
+// Fields stand in one slice, of a small Hash in the order in which they were added. Nothing in it
 // ever moves to a higher position, which is what makes a scan from the end downwards complete: see Scan.
 type Hash struct {
 	fields []field
@@ -18,27 +18,18 @@ type Hash struct {
 
 type field struct{ name, value string }
 
-const (
-	// indexFrom is the number of fields from which an index is kept.
-	indexFrom = 17
-	// orderedUpTo is the number of fields up to which removal keeps the order of insertion, as Redis does
-	// up to hash-max-listpack-entries; from there on the last field fills the gap.
-	orderedUpTo = smallHash
-)
-
-// What Redis keeps as a listpack at its default settings.
-const (
-	smallHash  = 512 // fields
-	smallZSet  = 128 // members
-	smallBytes = 64  // length of each of them
-)
+// indexFrom is the number of fields from which an index is kept.
+const indexFrom = 17
 
 // NewHash returns an empty Hash.
 func NewHash() *Hash { return &Hash{} }
 
-// Small reports whether the hash has never held more or longer elements than Redis keeps in a listpack:
-// OBJECT ENCODING tells, and HSCAN returns a small one whole.
+// Small reports whether Enlarge was never called. A small hash keeps the order of insertion, also when
+// fields are removed; in a large one the last field fills the gap.
 func (h *Hash) Small() bool { return !h.large }
+
+// Enlarge makes the hash a large one for good. Redis does so beyond what the listpack directives allow.
+func (h *Hash) Enlarge() { h.large = true }
 
 // Len returns the number of fields.
 func (h *Hash) Len() int { return len(h.fields) }
@@ -69,13 +60,11 @@ func (h *Hash) Get(name string) (value string, ok bool) {
 
 // Set sets a field and reports whether it is new.
 func (h *Hash) Set(name, value string) (added bool) {
-	h.large = h.large || len(name) > smallBytes || len(value) > smallBytes
 	if i := h.find(name); i >= 0 {
 		h.fields[i].value = value
 		return false
 	}
 	h.fields = append(h.fields, field{name, value})
-	h.large = h.large || len(h.fields) > smallHash
 	switch {
 	case h.index != nil:
 		h.index[name] = len(h.fields) - 1
@@ -95,7 +84,7 @@ func (h *Hash) Delete(name string) bool {
 		return false
 	}
 	last := len(h.fields) - 1
-	if len(h.fields) <= orderedUpTo {
+	if !h.large {
 		copy(h.fields[i:], h.fields[i+1:])
 	} else {
 		h.fields[i] = h.fields[last]
@@ -113,7 +102,7 @@ func (h *Hash) Delete(name string) bool {
 // reindex corrects the index after a removal at position i.
 func (h *Hash) reindex(i int) {
 	end := len(h.fields)
-	if end >= orderedUpTo { // only the last field has moved, and to i
+	if h.large { // only the last field has moved, and to i
 		end = min(i+1, end)
 	}
 	for ; i < end; i++ {

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// smallNames makes collisions likely; with 700 of them a hash passes both of its thresholds.
+// smallNames makes collisions likely; with 700 of them a hash becomes large.
 func smallNames(limit int) *rapid.Generator[string] {
 	return rapid.Map(rapid.IntRange(0, limit), func(i int) string { return fmt.Sprintf("f%d", i) })
 }
@@ -54,6 +54,7 @@ func TestHash_Model(t *testing.T) {
 				assert.Equal(t, had, ok)
 				assert.Equal(t, want, value)
 			},
+			"enlarge": func(*rapid.T) { h.Enlarge() },
 			"clone": func(t *rapid.T) {
 				old := h
 				h = h.Clone()
@@ -89,28 +90,21 @@ func TestHash_Order(t *testing.T) {
 	assert.Equal(t, []string{"a", "c", "d", "b"}, order)
 }
 
-// Ensure that Small ends where a listpack ends at Redis' default settings, and never comes back.
-func TestHash_Small(t *testing.T) {
-	long := string(make([]byte, smallBytes+1))
-	tests := map[string]func(h *Hash){
-		"long name":   func(h *Hash) { h.Set(long, "") },
-		"long value":  func(h *Hash) { h.Set("f", long); h.Set("f", "") },
-		"many fields": func(h *Hash) { fill(h, smallHash+1); h.Delete("f0") },
+// Ensure that a large hash stays large, in a copy too, and is still a map when removal mixes its order.
+func TestHash_Large(t *testing.T) {
+	h := NewHash()
+	fill(h, 100)
+	require.True(t, h.Small())
+	h.Enlarge()
+	for i := range 90 {
+		require.True(t, h.Delete(fmt.Sprintf("f%d", i)))
 	}
-	for name, spoil := range tests {
-		t.Run(name, func(t *testing.T) {
-			h := NewHash()
-			fill(h, smallHash)
-			h.Set("f1", long[1:])
-			require.True(t, h.Small())
-			h.Delete("f7")
-			spoil(h)
-			if name == "many fields" {
-				require.Equal(t, smallHash, h.Len())
-			}
-			assert.False(t, h.Small())
-			assert.False(t, h.Clone().Small())
-		})
+	assert.False(t, h.Small())
+	assert.False(t, h.Clone().Small())
+	assert.Equal(t, 10, h.Len())
+	for i := 90; i < 100; i++ {
+		_, ok := h.Get(fmt.Sprintf("f%d", i))
+		assert.True(t, ok, "f%d", i)
 	}
 }
 
@@ -167,6 +161,11 @@ func checkScan(t *rapid.T, s scanned) {
 	throughout, seen := maps.Clone(present), map[string]bool{}
 	for cursor, first := uint64(0), true; first || cursor != 0; first = false {
 		cursor = s.scan(cursor, rapid.IntRange(1, 200).Draw(t, "count"), seen)
+		if rapid.IntRange(0, 4).Draw(t, "enlarge") == 0 {
+			if s, ok := s.(interface{ Enlarge() }); ok {
+				s.Enlarge() // in the middle of a scan it must not lose anything
+			}
+		}
 		from := rapid.IntRange(0, 1000).Draw(t, "from")
 		for i := from; i < from+rapid.IntRange(0, 150).Draw(t, "removed"); i++ {
 			s.remove(fmt.Sprint(i))

@@ -29,9 +29,12 @@ type element struct {
 // NewZSet returns an empty ZSet.
 func NewZSet() *ZSet { return &ZSet{members: make(map[string]*element)} }
 
-// Small reports whether the set has never held more or longer members than Redis keeps in a listpack:
-// OBJECT ENCODING tells, and ZSCAN returns a small one whole, in order.
+// Small reports whether Enlarge was never called. A small set has one zero, as Redis' listpack has; a large
+// one keeps its sign.
 func (z *ZSet) Small() bool { return !z.large }
+
+// Enlarge makes the set a large one for good. Redis does so beyond what the listpack directives allow.
+func (z *ZSet) Enlarge() { z.large = true }
 
 // Len returns the number of members.
 func (z *ZSet) Len() int { return len(z.dense) }
@@ -47,13 +50,15 @@ func (z *ZSet) Score(member string) (score float64, ok bool) {
 
 // Set sets a member's score and reports whether the member is new.
 func (z *ZSet) Set(member string, score float64) (added bool) {
+	if !z.large {
+		score += 0 // of the two zeros, the one without a sign
+	}
 	e := z.members[member]
 	if e == nil {
 		e = &element{member: member, score: score, pos: len(z.dense)}
 		z.members[member] = e
 		z.dense = append(z.dense, e)
 		z.tree.insert(item{score, e})
-		z.large = z.large || len(z.dense) > smallZSet || len(member) > smallBytes
 		return true
 	}
 	if e.score != score {
@@ -164,9 +169,9 @@ func (z *ZSet) Scan(cursor uint64, count int, yield func(member string, score fl
 // Clone returns an independent copy.
 func (z *ZSet) Clone() *ZSet {
 	c := NewZSet()
+	c.large = z.large
 	for _, e := range z.dense {
 		c.Set(e.member, e.score)
 	}
-	c.large = z.large
 	return c
 }

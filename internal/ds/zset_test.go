@@ -225,21 +225,20 @@ func TestZSet_Deep(t *testing.T) {
 	assert.True(t, z.Set("after", 1))
 }
 
-// Ensure that Small ends where a listpack ends at Redis' default settings.
-func TestZSet_Small(t *testing.T) {
+// Ensure that a large set stays large and that only it tells the two zeros apart.
+func TestZSet_Large(t *testing.T) {
+	negativeZero := math.Copysign(0, -1)
 	z := NewZSet()
-	for i := range smallZSet {
-		z.Set(fmt.Sprint(i), 0)
-	}
+	z.Set("small", negativeZero)
 	require.True(t, z.Small())
-	long := z.Clone()
-	long.Delete("0")
-	long.Set(string(make([]byte, smallBytes+1)), 0)
-	assert.False(t, long.Small())
-	z.Set("one more", 0)
-	z.Delete("one more")
-	assert.False(t, z.Small())
-	assert.False(t, z.Clone().Small())
+	z.Enlarge()
+	z.Set("large", negativeZero)
+	c := z.Clone()
+	assert.False(t, c.Small())
+	for name, signed := range map[string]bool{"small": false, "large": true} {
+		score, _ := c.Score(name)
+		assert.Equal(t, signed, math.Signbit(score), name)
+	}
 }
 
 func BenchmarkZSet_Rank(b *testing.B) {
