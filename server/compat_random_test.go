@@ -80,6 +80,7 @@ var finalSteps = func() (steps []step) {
 				step{words: []string{"TYPE", k}},
 				step{words: []string{"GET", k}},
 				step{directive: "unordered", words: []string{"SMEMBERS", k}},
+				step{words: []string{"LRANGE", k, "0", "-1"}},
 				step{words: []string{"OBJECT", "ENCODING", k}},
 				step{directive: "near", params: []string{"2000"}, words: []string{"PTTL", k}},
 				step{directive: "near", params: []string{"2000"}, words: []string{"PEXPIRETIME", k}})
@@ -240,10 +241,12 @@ func (g *commandGen) command() step {
 		"INCR", "DECR", "INCRBY", "DECRBY", "INCRBYFLOAT", "APPEND", "STRLEN", "GETRANGE", "SUBSTR", "SETRANGE", "DEL", "UNLINK", "EXISTS",
 		"TYPE", "TOUCH", "RENAME", "RENAMENX", "COPY", "MOVE", "KEYS", "SCAN", "FLUSHDB", "SWAPDB", "SELECT", "EXPIRE", "EXPIRE",
 		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT", "HSET", "ZADD",
-		"a set command", "a set command")
+		"a set command", "a set command", "a list command", "a list command")
 	switch name {
 	case "a set command":
 		return g.setCommand()
+	case "a list command":
+		return g.listCommand()
 	case "SET":
 		return words(name, append([]string{g.key(), g.value()}, g.setOptions()...)...)
 	case "GETEX":

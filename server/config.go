@@ -44,6 +44,10 @@ type Config struct {
 	HashListpack ListpackLimit // what remains a listpack of hashes; 512 entries, values of 64 bytes if zero
 	ZSetListpack ListpackLimit // and of sorted sets; 128 entries, values of 64 bytes if zero
 
+	// How a quicklist of Redis divides a list into listpacks and compresses them. Lists here do neither: the
+	// settings are kept for those who ask (list-max-listpack-size, -2 if 0; list-compress-depth).
+	ListListpack, ListCompress int
+
 	SetMaxIntset int // up to how many integers a set is an intset (set-max-intset-entries); 512 if 0, none if negative
 
 	MaxBulk  int64 // proto-max-bulk-len, bytes of one word; 512 MB if 0
@@ -94,6 +98,7 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.BusyAfter, 5*time.Second)
 	setDefault(&c.HashListpack, ListpackLimit{Entries: 512, Value: 64})
 	setDefault(&c.ZSetListpack, ListpackLimit{Entries: 128, Value: 64})
+	setDefault(&c.ListListpack, -2)
 	setDefault(&c.SetMaxIntset, 512)
 	c.SetMaxIntset = max(c.SetMaxIntset, 0)
 	setDefault(&c.MaxBulk, resp.DefaultLimits.Bulk)
@@ -154,6 +159,9 @@ func directives() []directive {
 		listpackEntries("hash-max-ziplist-entries", func(c *Config) *int64 { return &c.HashListpack.Entries }), // its name before Redis 7
 		memory("hash-max-ziplist-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HashListpack.Value }),
 		number("hz", 1, 500, func(c *Config) *int { return &c.Hz }),
+		number("list-compress-depth", 0, math.MaxInt32, func(c *Config) *int { return &c.ListCompress }),
+		number("list-max-listpack-size", math.MinInt32, math.MaxInt32, func(c *Config) *int { return &c.ListListpack }),
+		number("list-max-ziplist-size", math.MinInt32, math.MaxInt32, func(c *Config) *int { return &c.ListListpack }), // its name before Redis 7
 		busyThreshold("lua-time-limit"), // its name before Redis 7
 		number("maxclients", 1, math.MaxUint32, func(c *Config) *int { return &c.MaxClients }),
 		constant("maxmemory", "0"),

@@ -14,6 +14,7 @@ func commandGroups() [][]*command {
 		zsetCommands(),
 		zsetopsCommands(),
 		setCommands(),
+		listCommands(),
 		scriptCommands(),
 		multiCommands(),
 		pubsubCommands(),

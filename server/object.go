@@ -40,6 +40,8 @@ func encodingOf(e *keyspace.Entry) string {
 			return "intset"
 		}
 		return "hashtable"
+	case keyspace.KindList:
+		return "quicklist"
 	}
 	if _, ok := parseInteger(e.Bytes()); ok && e.Form() == keyspace.FormPlain {
 		return "int"

@@ -103,6 +103,11 @@ func (db *DB) SetSet(key []byte, s *ds.Set) *Entry {
 	return db.setObject(key, &object{kind: KindSet, set: s})
 }
 
+// SetList makes l the value of key, whatever it was before, without a ttl.
+func (db *DB) SetList(key []byte, l *ds.List) *Entry {
+	return db.setObject(key, &object{kind: KindList, list: l})
+}
+
 func (db *DB) setObject(key []byte, o *object) *Entry {
 	hash := hashOf(key)
 	e := db.dict.find(key, hash)

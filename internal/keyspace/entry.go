@@ -14,6 +14,7 @@ const (
 	KindHash
 	KindZSet
 	KindSet
+	KindList
 )
 
 // String returns the word that TYPE answers and SCAN's TYPE option takes.
@@ -25,6 +26,8 @@ func (k Kind) String() string {
 		return "zset"
 	case KindSet:
 		return "set"
+	case KindList:
+		return "list"
 	default:
 		return "string"
 	}
@@ -62,6 +65,7 @@ type object struct {
 	hash *ds.Hash
 	zset *ds.ZSet
 	set  *ds.Set
+	list *ds.List
 }
 
 // clone returns an independent copy.
@@ -74,6 +78,8 @@ func (o *object) clone() *object {
 		c.zset = o.zset.Clone()
 	case KindSet:
 		c.set = o.set.Clone()
+	case KindList:
+		c.list = o.list.Clone()
 	}
 	return c
 }
@@ -115,6 +121,14 @@ func (e *Entry) Set() *ds.Set {
 		return nil
 	}
 	return e.obj.set
+}
+
+// List returns the value if it is a list, else nil. Changes to it are changes to the entry.
+func (e *Entry) List() *ds.List {
+	if e.obj == nil {
+		return nil
+	}
+	return e.obj.list
 }
 
 // Idle returns for how long no command has looked the key up, in whole seconds of the running clock.
