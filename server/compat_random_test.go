@@ -81,6 +81,8 @@ var finalSteps = func() (steps []step) {
 				step{words: []string{"GET", k}},
 				step{directive: "unordered", words: []string{"SMEMBERS", k}},
 				step{words: []string{"LRANGE", k, "0", "-1"}},
+				step{directive: "unordered", words: []string{"HGETALL", k}},
+				step{words: []string{"ZRANGE", k, "0", "-1", "WITHSCORES"}},
 				step{words: []string{"OBJECT", "ENCODING", k}},
 				step{directive: "near", params: []string{"2000"}, words: []string{"PTTL", k}},
 				step{directive: "near", params: []string{"2000"}, words: []string{"PEXPIRETIME", k}})
@@ -240,9 +242,13 @@ func (g *commandGen) command() step {
 	name := g.pick("command", "SET", "SET", "SET", "GET", "GETDEL", "GETEX", "GETSET", "SETNX", "SETEX", "PSETEX", "MGET", "MSET", "MSETNX",
 		"INCR", "DECR", "INCRBY", "DECRBY", "INCRBYFLOAT", "APPEND", "STRLEN", "GETRANGE", "SUBSTR", "SETRANGE", "DEL", "UNLINK", "EXISTS",
 		"TYPE", "TOUCH", "RENAME", "RENAMENX", "COPY", "MOVE", "KEYS", "SCAN", "FLUSHDB", "SWAPDB", "SELECT", "EXPIRE", "EXPIRE",
-		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT", "HSET", "ZADD",
-		"a set command", "a set command", "a list command", "a list command")
+		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT",
+		"a set command", "a set command", "a list command", "a list command", "a hash command", "a sorted set command", "a sorted set command")
 	switch name {
+	case "a hash command":
+		return g.hashCommand()
+	case "a sorted set command":
+		return g.zsetCommand()
 	case "a set command":
 		return g.setCommand()
 	case "a list command":
@@ -294,10 +300,6 @@ func (g *commandGen) command() step {
 		return step{directive: "near", params: []string{"2000"}, words: []string{name, g.key()}}
 	case "OBJECT":
 		return words(name, g.pick("subcommand", "ENCODING", "bogus"), g.key())
-	case "HSET":
-		return words(name, g.key(), "field", g.value())
-	case "ZADD":
-		return words(name, g.key(), "1", "member")
 	default: // GET GETDEL INCR DECR STRLEN TYPE PERSIST
 		return words(name, g.key())
 	}
