@@ -39,7 +39,7 @@ func (c *Call) Now() clock.Instant { return c.now }
 
 // Changed states that the call modified the value or the ttl of a key of the selected database, or
 // deleted it. Handlers call it once for each modification, after it. The event is the name that keyspace
-// notifications give the modification ("set", "del", "expire").
+// notifications give the modification ("set", "del", "expire"), empty if they do not tell of it.
 //
 // It does everything that has to follow from a modification, in one place: the dirty count and the
 // transactions that watch the key.

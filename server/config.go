@@ -53,6 +53,10 @@ type Config struct {
 	MaxBulk  int64 // proto-max-bulk-len, bytes of one word; 512 MB if 0
 	MaxQuery int64 // client-query-buffer-limit, bytes of commands not yet executed; 1 GB if 0
 
+	// HLLSparse is the size in bytes up to which a HyperLogLog is kept in the sparse encoding
+	// (hll-sparse-max-bytes); 3000 if 0.
+	HLLSparse int64
+
 	NormalOutput  OutputLimit // client-output-buffer-limit normal; none if zero
 	PubSubOutput  OutputLimit // client-output-buffer-limit pubsub; 32 MB, 8 MB for 60 s if zero
 	ReplicaOutput OutputLimit // client-output-buffer-limit replica; 256 MB, 64 MB for 60 s if zero; kept for clients that ask
@@ -103,6 +107,7 @@ func (c Config) complete() (Config, error) {
 	c.SetMaxIntset = max(c.SetMaxIntset, 0)
 	setDefault(&c.MaxBulk, resp.DefaultLimits.Bulk)
 	setDefault(&c.MaxQuery, resp.DefaultLimits.Query)
+	setDefault(&c.HLLSparse, 3000)
 	setDefault(&c.PubSubOutput, OutputLimit{Hard: 32 << 20, Soft: 8 << 20, SoftTime: time.Minute})
 	setDefault(&c.ReplicaOutput, OutputLimit{Hard: 256 << 20, Soft: 64 << 20, SoftTime: time.Minute})
 	setDefault(&c.WriteTimeout, time.Minute)
@@ -158,6 +163,7 @@ func directives() []directive {
 		memory("hash-max-listpack-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HashListpack.Value }),
 		listpackEntries("hash-max-ziplist-entries", func(c *Config) *int64 { return &c.HashListpack.Entries }), // its name before Redis 7
 		memory("hash-max-ziplist-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HashListpack.Value }),
+		memory("hll-sparse-max-bytes", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HLLSparse }),
 		number("hz", 1, 500, func(c *Config) *int { return &c.Hz }),
 		number("list-compress-depth", 0, math.MaxInt32, func(c *Config) *int { return &c.ListCompress }),
 		number("list-max-listpack-size", math.MinInt32, math.MaxInt32, func(c *Config) *int { return &c.ListListpack }),

@@ -10,6 +10,7 @@ func commandGroups() [][]*command {
 		expireCommands(),
 		stringCommands(),
 		bitmapCommands(),
+		hllCommands(),
 		hashCommands(),
 		zsetCommands(),
 		zsetopsCommands(),

@@ -175,5 +175,12 @@ func (e *Entry) WriteAt(data []byte, offset int) {
 	e.form = FormEdited
 }
 
+// Edit returns the value of a string entry for a change in place, which may not alter its length. The slice
+// is good until the next write.
+func (e *Entry) Edit() []byte {
+	e.form = FormEdited
+	return e.buf[e.klen:]
+}
+
 // seconds is the resolution of an entry's access time. It wraps after 136 years of uptime.
 func seconds(t clock.Instant) uint32 { return uint32(t / 1e9) }
