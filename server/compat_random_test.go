@@ -243,12 +243,15 @@ func (g *commandGen) command() step {
 		"INCR", "DECR", "INCRBY", "DECRBY", "INCRBYFLOAT", "APPEND", "STRLEN", "GETRANGE", "SUBSTR", "SETRANGE", "DEL", "UNLINK", "EXISTS",
 		"TYPE", "TOUCH", "RENAME", "RENAMENX", "COPY", "MOVE", "KEYS", "SCAN", "FLUSHDB", "SWAPDB", "SELECT", "EXPIRE", "EXPIRE",
 		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT",
-		"a set command", "a set command", "a list command", "a list command", "a hash command", "a sorted set command", "a sorted set command")
+		"a set command", "a set command", "a list command", "a list command", "a hash command", "a sorted set command", "a sorted set command",
+		"a bits command", "a bits command")
 	switch name {
 	case "a hash command":
 		return g.hashCommand()
 	case "a sorted set command":
 		return g.zsetCommand()
+	case "a bits command":
+		return g.bitsCommand()
 	case "a set command":
 		return g.setCommand()
 	case "a list command":

@@ -65,16 +65,6 @@ func (c *Call) bitsForWrite(key []byte, last uint64) (e *keyspace.Entry, grown b
 	return e, grown, nil
 }
 
-// writeBits sets a field of n bits, which lies within the string.
-func writeBits(e *keyspace.Entry, offset uint64, n int, v uint64) {
-	var window [9]byte
-	first, last := offset>>3, (offset+uint64(n)-1)>>3
-	field := window[:last-first+1]
-	copy(field, e.Bytes()[first:])
-	ds.WriteBits(field, offset&7, n, v)
-	e.WriteAt(field, int(first))
-}
-
 func setbitCommand(c *Call) error {
 	key := c.Args[1]
 	offset, err := c.bitOffset(c.Args[2], 0)
@@ -91,7 +81,7 @@ func setbitCommand(c *Call) error {
 	}
 	old := ds.ReadBits(e.Bytes(), offset, 1)
 	if grown || old != uint64(bit) {
-		writeBits(e, offset, 1, uint64(bit))
+		ds.WriteBits(e.Edit(), offset, 1, uint64(bit))
 		c.Changed("setbit", key)
 	}
 	c.Out.Int(int64(old))
@@ -296,7 +286,7 @@ func bitopCommand(c *Call) error {
 	key := c.Args[2]
 	result := ds.CombineBits(op, sources)
 	if len(result) > 0 {
-		c.DB.SetBytes(key, nil).WriteAt(result, 0) // written, so that its encoding is raw
+		c.DB.SetBytes(key, result).Edit() // edited, so that its encoding is raw
 		c.Changed("set", key)
 	} else if c.DB.Delete(key, c.Now()) {
 		c.Changed("del", key)
@@ -465,7 +455,7 @@ func (c *Call) runFieldOp(e *keyspace.Entry, op fieldOp) (changed bool) {
 	} else {
 		c.Out.Int(op.number(next))
 	}
-	writeBits(e, op.offset, op.bits, next)
+	ds.WriteBits(e.Edit(), op.offset, op.bits, next)
 	return ds.ReadBits(e.Bytes(), op.offset, op.bits) != old
 }
 
