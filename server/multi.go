@@ -125,6 +125,15 @@ func discardCommand(c *Call) error {
 	return c.OK()
 }
 
+// watchTime is the time by which WATCH judges whether a key is over. WATCH may run in the middle of a busy
+// script, whose keys neither come nor go: then it is the script's.
+func (srv *Server) watchTime(now clock.Instant) clock.Instant {
+	if srv.scripts.busy {
+		return srv.scripts.run.inner.now
+	}
+	return now
+}
+
 func watchCommand(c *Call) error {
 	s := c.session
 	if s.tx.open {
@@ -136,7 +145,7 @@ func watchCommand(c *Call) error {
 	}
 	for _, key := range c.Args[1:] {
 		// A key whose time is over goes now: that it goes later would look like a modification.
-		c.DB.Peek(key, c.now)
+		c.DB.Peek(key, c.srv.watchTime(c.now))
 		s.watch(c.DB, key)
 	}
 	return c.OK()

@@ -50,8 +50,11 @@ func (ks *Keyspace) Deadline(ms int64) clock.Instant {
 	offset := int64(ks.calendar.refresh())
 	whole, rest := offset/1e6, offset%1e6
 	since := ms - whole
-	if ms < math.MinInt64+max(whole, 0) {
+	switch { // the difference may not fit
+	case whole > 0 && ms < math.MinInt64+whole:
 		since = math.MinInt64
+	case whole < 0 && ms > math.MaxInt64+whole:
+		since = math.MaxInt64
 	}
 	return clock.Instant(min(max(since, -farthest), farthest)*1e6 - rest)
 }

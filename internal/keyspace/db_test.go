@@ -3,6 +3,7 @@ package keyspace
 import (
 	"fmt"
 	"maps"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,6 +373,10 @@ func TestCalendar(t *testing.T) {
 				require.Equal(t, d, ks.Deadline(ms))
 			}
 		}
+		for _, ms := range []int64{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 1000, math.MaxInt64 / 1_000_000} {
+			assert.Greater(t, ks.Deadline(ms).Sub(clock.Now()), 100*365*24*time.Hour, "never, for all that anybody will see")
+		}
+		assert.Less(t, ks.Deadline(math.MinInt64), clock.Now())
 		at := ks.Deadline(clock.Wall().UnixMilli() + 8000)
 		assert.InDelta(t, 8*time.Second, at.Sub(clock.Now()), float64(time.Millisecond+tolerance))
 
