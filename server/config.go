@@ -83,11 +83,12 @@ type ListpackLimit struct {
 type limits struct {
 	bulk, query    int64
 	normal, pubsub OutputLimit
+	keepAlive      time.Duration
 }
 
 func (s *Server) storeLimits() {
 	c := &s.config
-	s.limits.Store(&limits{bulk: c.MaxBulk, query: c.MaxQuery, normal: c.NormalOutput, pubsub: c.PubSubOutput})
+	s.limits.Store(&limits{bulk: c.MaxBulk, query: c.MaxQuery, normal: c.NormalOutput, pubsub: c.PubSubOutput, keepAlive: c.KeepAlive})
 }
 
 // complete returns the Config with defaults for what is zero, or what is wrong with it.
@@ -164,7 +165,7 @@ func directives() []directive {
 		listpackEntries("hash-max-ziplist-entries", func(c *Config) *int64 { return &c.HashListpack.Entries }), // its name before Redis 7
 		memory("hash-max-ziplist-value", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HashListpack.Value }),
 		memory("hll-sparse-max-bytes", 0, math.MaxInt64, func(c *Config) *int64 { return &c.HLLSparse }),
-		number("hz", 1, 500, func(c *Config) *int { return &c.Hz }),
+		{name: "hz", get: func(c *Config) string { return strconv.Itoa(c.Hz) }, set: setHz},
 		number("list-compress-depth", 0, math.MaxInt32, func(c *Config) *int { return &c.ListCompress }),
 		number("list-max-listpack-size", math.MinInt32, math.MaxInt32, func(c *Config) *int { return &c.ListListpack }),
 		number("list-max-ziplist-size", math.MinInt32, math.MaxInt32, func(c *Config) *int { return &c.ListListpack }), // its name before Redis 7
@@ -178,7 +179,7 @@ func directives() []directive {
 		{name: "requirepass", get: func(c *Config) string { return c.RequirePass }, set: setPassword},
 		constant("save", ""),
 		number("set-max-intset-entries", 0, math.MaxInt64, func(c *Config) *int { return &c.SetMaxIntset }),
-		{name: "tcp-keepalive", get: func(c *Config) string { return seconds(max(c.KeepAlive, 0)) }},
+		{name: "tcp-keepalive", get: func(c *Config) string { return seconds(max(c.KeepAlive, 0)) }, set: setKeepAlive},
 		duration("timeout", func(c *Config) *time.Duration { return &c.Timeout }),
 		{name: "unixsocket", get: func(c *Config) string { return c.UnixSocket }},
 		listpackEntries("zset-max-listpack-entries", func(c *Config) *int64 { return &c.ZSetListpack.Entries }),
@@ -188,9 +189,19 @@ func directives() []directive {
 	}
 }
 
-// constant is a setting that other servers have and that has one value here.
+// constant is a setting that other servers have and that has one value here. To set it to that value is no
+// error: frameworks do, to be sure.
 func constant(name, value string) directive {
-	return directive{name: name, get: func(*Config) string { return value }}
+	return directive{
+		name: name,
+		get:  func(*Config) string { return value },
+		set: func(_ *Config, asked string) error {
+			if !strings.EqualFold(asked, value) {
+				return errConfigConstant
+			}
+			return nil
+		},
+	}
 }
 
 func fixed(name string, field func(*Config) int) directive {
@@ -301,6 +312,27 @@ func setProtected(c *Config, value string) error {
 	return nil
 }
 
+// setHz takes any number and keeps it between 1 and 500.
+func setHz(c *Config, value string) error {
+	n, err := parseBetween(value, 0, math.MaxInt32)
+	if err == nil {
+		c.Hz = min(max(int(n), 1), 500)
+	}
+	return err
+}
+
+// setKeepAlive goes for the connections to come.
+func setKeepAlive(c *Config, value string) error {
+	n, err := parseBetween(value, 0, math.MaxInt32)
+	if err == nil {
+		c.KeepAlive = time.Duration(n) * time.Second
+		if n == 0 {
+			c.KeepAlive = -1
+		}
+	}
+	return err
+}
+
 func setPassword(c *Config, value string) error {
 	c.RequirePass = value
 	return nil
@@ -315,7 +347,7 @@ func getOutputLimits(c *Config) string {
 
 func setOutputLimits(c *Config, value string) error {
 	words := strings.Fields(value)
-	if len(words) == 0 || len(words)%4 != 0 {
+	if len(words)%4 != 0 {
 		return errOutputLimitWords
 	}
 	next := *c

@@ -76,14 +76,14 @@ func resetCommand(c *Call) error {
 }
 
 func selectCommand(c *Call) error {
-	n, ok := resp.ParseInt(c.Args[1])
-	if !ok {
-		return errNotInteger
+	n, err := integer32(c.Args[1])
+	if err != nil {
+		return err
 	}
-	if n < 0 || n >= int64(c.srv.keys.DBs()) {
+	if n < 0 || n >= c.srv.keys.DBs() {
 		return errDBIndex
 	}
-	c.session.db = c.srv.keys.DB(int(n))
+	c.session.db = c.srv.keys.DB(n)
 	return c.OK()
 }
 

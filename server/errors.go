@@ -84,6 +84,7 @@ func errUnknownSubcommand(command string, word []byte) error {
 // Reasons why CONFIG SET refuses a value; it puts its own words before them.
 const (
 	errConfigImmutable  = wireError("can't set immutable config")
+	errConfigConstant   = wireError("this node has no other value for it")
 	errConfigTwice      = wireError("duplicate parameter")
 	errConfigNotInteger = wireError("argument couldn't be parsed into an integer")
 	errNotMemory        = wireError("argument must be a memory value")

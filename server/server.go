@@ -24,12 +24,11 @@ var ErrClosed = errors.New("server: closed")
 // it did not ask for (outbox.run), and one that does what is due now and then (Server.cron). Shutdown
 // waits for all of them.
 type Server struct {
-	log       *slog.Logger
-	table     *table
-	start     clock.Instant
-	runID     string
-	keepAlive time.Duration          // of TCP connections
-	limits    atomic.Pointer[limits] // what sessions obey outside the execution lock; CONFIG SET replaces it
+	log    *slog.Logger
+	table  *table
+	start  clock.Instant
+	runID  string
+	limits atomic.Pointer[limits] // what sessions obey outside the execution lock; CONFIG SET replaces it
 
 	// mu is the execution lock: commands run one at a time, a whole pipelined batch under one hold. It
 	// guards all fields down to the next comment, and the fields of sessions that say so.
@@ -65,7 +64,6 @@ func New(config Config) (*Server, error) {
 		start:     clock.Now(),
 		runID:     newRunID(),
 		config:    config,
-		keepAlive: config.KeepAlive,
 		sessions:  make(map[int64]*session),
 		listeners: make(map[net.Listener]struct{}),
 		stop:      make(chan struct{}),
@@ -138,7 +136,7 @@ func (s *Server) ServeConn(conn net.Conn) {
 
 func (s *Server) serveConn(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		d := s.keepAlive
+		d := s.limits.Load().keepAlive
 		// It finds out about clients that vanished; a socket that refuses it serves all the same.
 		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: d > 0, Idle: d, Interval: max(d/3, time.Second), Count: 3})
 	}

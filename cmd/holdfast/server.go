@@ -80,9 +80,18 @@ func serveNode(ctx context.Context, node *server.Server, listeners []net.Listene
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		return shutDown(node.Shutdown)
+		return stopNode(node)
 	})
 	return group.Wait()
+}
+
+// stopNode ends a node. That some client did not read its replies and had to be cut off is not the node's
+// failure.
+func stopNode(node *server.Server) error {
+	if err := shutDown(node.Shutdown); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
 }
 
 // listen listens on a TCP address; the error says which flag chooses another one if it is taken.
