@@ -96,6 +96,7 @@ var badPackets = []packet{
 	{name: "inline quotes inside a word", send: `ECHO ab"c d"` + "\r\n", rest: `ECHO ab'c d'` + "\r\n"},
 	{name: "inline empty word", send: `ECHO ""` + "\r\n", rest: "'' x\r\n"},
 	{name: "inline blanks", send: "\t ECHO \v a \f\r\n", rest: "PING\r\n"},
+	{name: "inline vertical blanks inside a word", send: "\x0bping\x0c\r\n", rest: "ECHO \x0b\"a\"\x0c\r\n"},
 	{name: "inline two carriage returns", send: "PING\r\r\n", rest: "PING\r\n"},
 	{name: "inline backslash at the end of quotes", send: `ECHO "a\` + "\r\n"},
 	{name: "inline hexadecimal cut off", send: `ECHO "\x4` + "\r\n"},

@@ -96,27 +96,35 @@ func (r *Reader) makeRoom() {
 		r.start = 0
 	}
 	if len(r.buf) == 0 && cap(r.buf) > idleBuffer {
-		r.buf, full = nil, false
+		r.buf = nil
+		if full { // no rest, but there may be more to come
+			r.resize(idleBuffer)
+			return
+		}
 	}
-	room := cap(r.buf) - len(r.buf)
 	switch {
 	case cap(r.buf) == 0:
-		r.buf = make([]byte, 0, firstBuffer)
-	case room == 0:
-		r.grow(2 * cap(r.buf))
+		r.resize(firstBuffer)
 	case full && cap(r.buf) < idleBuffer:
 		// The last read found more than there was room for: a pipeline, better read in one go.
-		r.grow(2 * cap(r.buf))
+		r.resize(min(2*cap(r.buf), idleBuffer))
+	case len(r.buf) == cap(r.buf):
+		r.resize(r.enough())
 	}
 }
 
-// grow makes the buffer larger, to the exact size of the word that it is for if that is less.
-func (r *Reader) grow(size int) {
-	if r.known {
-		if need := r.pos + r.bulk + 2; need > len(r.buf) && need < size {
-			size = need
-		}
+// enough returns the next size of a buffer that is full: the exact one for the word that does not fit, if
+// the usual doubling is more than that.
+func (r *Reader) enough() int {
+	size := 2 * cap(r.buf)
+	if need := r.pos + r.bulk + 2; r.known && cap(r.buf) < need && need < size {
+		return need
 	}
+	return size
+}
+
+// resize makes the buffer larger.
+func (r *Reader) resize(size int) {
 	larger := make([]byte, len(r.buf), size)
 	copy(larger, r.buf)
 	r.buf = larger

@@ -56,6 +56,7 @@ func TestReader_Commands(t *testing.T) {
 		{"truncated", "*2\r\n$4\r\nECHO\r\n$2\r\nh", nil},
 		{"inline", "set key  \"a b\"\tc'\r' \r\n", [][]string{{"set", "key", "a b", "c\r"}}},
 		{"inline quoting", `"\x00\xfF\n\r\t\b\a\"\\\q" 'a\'b\n' x"y z"` + "\n", [][]string{{"\x00\xff\n\r\t\b\a\"\\q", `a'b\n`, "xy z"}}},
+		{"inline vertical blanks", "\x0b\x0cping\x0c\x0bx \x0b\"a\"\x0c\x0bb\r\n", [][]string{{"ping\x0c\x0bx", "a", "b"}}},
 		{"inline after multibulk", "*1\r\n$1\r\na\r\nb\r\n*1\r\n$1\r\nc\r\n", [][]string{{"a"}, {"b"}, {"c"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -145,6 +146,28 @@ func TestReader_BufferOfLongWord(t *testing.T) {
 	assert.Less(t, r.Cap(), n+100)
 	require.ErrorIs(t, r.Fill(src), io.EOF)
 	assert.LessOrEqual(t, r.Cap(), idleBuffer)
+}
+
+// Ensure that the buffer stays large while a deep pipeline keeps it full, wherever the reads cut the
+// commands: a small one would cost a read for every few of them.
+func TestReader_BufferOfDeepPipeline(t *testing.T) {
+	const command = "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000001\r\n$3\r\nxxx\r\n"
+	for _, long := range []int{0, 70_000, 1_000_000} {
+		first := fmt.Sprintf("*1\r\n$%d\r\n%s\r\n", long, strings.Repeat("a", long))
+		src := strings.NewReader(first + strings.Repeat(command, 40_000))
+		r := Reader{Limits: DefaultLimits}
+		for reads := 0; src.Len() > 0; reads++ {
+			require.NoError(t, r.Fill(src))
+			for ok := true; ok; {
+				var err error
+				_, ok, err = r.Next(nil)
+				require.NoError(t, err)
+			}
+			if reads >= 5 {
+				require.GreaterOrEqual(t, r.Cap(), idleBuffer, "after %d reads", reads)
+			}
+		}
+	}
 }
 
 // Ensure that a source which neither reads nor fails does not hold the reader for ever.

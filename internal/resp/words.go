@@ -20,7 +20,7 @@ func splitWords(line []byte, words [][]byte) (_ [][]byte, ok bool) {
 		for i < len(line) {
 			c := line[i]
 			switch {
-			case isBlank(c):
+			case endsWord(c):
 				break word
 			case c == '"' || c == '\'':
 				end, n, closed := unquote(line, i, to)
@@ -84,6 +84,11 @@ func unescape(c byte) byte {
 	}
 	return c
 }
+
+// endsWord reports whether c ends a word that is not quoted. Between words, and behind quotes, Redis takes
+// \v and \f for blanks too, but inside a word it takes them for part of it. (It would also end the word at
+// a zero byte, with which no line comes here.)
+func endsWord(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 // isBlank is C's isspace.
 func isBlank(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
