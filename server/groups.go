@@ -14,6 +14,7 @@ func commandGroups() [][]*command {
 		hashCommands(),
 		zsetCommands(),
 		zsetopsCommands(),
+		geoCommands(),
 		setCommands(),
 		listCommands(),
 		scriptCommands(),
