@@ -242,7 +242,7 @@ func (g *commandGen) command() step {
 	name := g.pick("command", "SET", "SET", "SET", "GET", "GETDEL", "GETEX", "GETSET", "SETNX", "SETEX", "PSETEX", "MGET", "MSET", "MSETNX",
 		"INCR", "DECR", "INCRBY", "DECRBY", "INCRBYFLOAT", "APPEND", "STRLEN", "GETRANGE", "SUBSTR", "SETRANGE", "DEL", "UNLINK", "EXISTS",
 		"TYPE", "TOUCH", "RENAME", "RENAMENX", "COPY", "MOVE", "KEYS", "SCAN", "FLUSHDB", "SWAPDB", "SELECT", "EXPIRE", "EXPIRE",
-		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT",
+		"TTL", "EXPIRETIME", "PTTL", "PEXPIRETIME", "PERSIST", "OBJECT", "SORT",
 		"a set command", "a set command", "a list command", "a list command", "a hash command", "a sorted set command", "a sorted set command",
 		"a bits command", "a bits command")
 	switch name {
@@ -286,6 +286,9 @@ func (g *commandGen) command() step {
 		return words(name, g.key(), g.pick("db", "0", "1", "1", "16", "x"))
 	case "SELECT":
 		return words(name, g.pick("db", "0", "0", "1", "16", "x"))
+	case "SORT": // of words whose order is unique and the same whatever locale redis-server has
+		options := rapid.SampledFrom([][]string{nil, {"DESC"}, {"LIMIT", "1", "3"}, {"GET", "#", "GET", "*"}, {"LIMIT", "x", "1"}, {"BY"}})
+		return words(name, append([]string{g.key(), "ALPHA", "STORE", g.key()}, options.Draw(g.t, "options")...)...)
 	case "SWAPDB":
 		return words(name, g.pick("db", "0", "1", "x"), g.pick("db", "0", "1", "16"))
 	case "KEYS":

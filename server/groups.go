@@ -9,6 +9,7 @@ func commandGroups() [][]*command {
 		scanCommands(),
 		expireCommands(),
 		stringCommands(),
+		sortCommands(),
 		bitmapCommands(),
 		hllCommands(),
 		hashCommands(),
