@@ -17,6 +17,10 @@ func (g *commandGen) limitOption() []string {
 		{"WITHSCORES"}, {"withscores", "LIMIT", "0", "1"}, {"bogus"}}).Draw(g.t, "limit")
 }
 
+func (g *commandGen) degrees() string {
+	return g.pick("degrees", "0", "13.361389", "38.115556", "-73.9", "40.7", "84.99", "-85.05112878", "180", "x")
+}
+
 // longMember is now and then too long for a listpack.
 func (g *commandGen) longMember() string {
 	if g.chance(20) {
@@ -38,8 +42,18 @@ func (g *commandGen) zsetCommand() step {
 	name := g.pick("zset command", "ZADD", "ZADD", "ZADD", "ZADD", "ZINCRBY", "ZREM", "ZCARD", "ZSCORE", "ZMSCORE", "ZRANK", "ZREVRANK", "ZRANGE",
 		"ZREVRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", "ZCOUNT", "ZREMRANGEBYSCORE",
 		"ZREMRANGEBYRANK", "ZPOPMIN", "ZPOPMAX", "ZMPOP", "ZRANGESTORE", "ZRANDMEMBER", "ZUNION", "ZINTER", "ZDIFF",
-		"ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE", "ZINTERCARD")
+		"ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE", "ZINTERCARD", "GEOADD",
+		"GEOPOS", "GEODIST", "GEOSEARCH")
 	switch name {
+	case "GEOADD":
+		return words(name, g.key(), g.degrees(), g.degrees(), g.member())
+	case "GEOPOS":
+		return words(name, g.key(), g.member(), g.member())
+	case "GEODIST":
+		return words(name, g.key(), g.member(), g.member(), g.pick("unit", "m", "KM", "ft", "mi", "x"))
+	case "GEOSEARCH":
+		return words(name, g.key(), "FROMLONLAT", g.degrees(), g.degrees(), "BYRADIUS", g.pick("radius", "0", "100", "3000", "30000", "-1", "x"), "km",
+			g.pick("option", "ASC", "WITHHASH", "WITHCOORD", "WITHDIST", "bogus"))
 	case "ZADD":
 		options := rapid.SampledFrom([][]string{nil, nil, {"NX"}, {"XX"}, {"GT"}, {"LT", "CH"}, {"CH"}, {"INCR"}, {"NX", "GT"}}).Draw(g.t, "options")
 		return words(name, append(append([]string{g.key()}, options...), g.scored()...)...)
