@@ -28,8 +28,8 @@ func (c *Client) Inspect(ctx context.Context, name string) (*State, error) {
 	return inspected(c.quorum.Inspect(ctx, name))
 }
 
-// InspectAll is Inspect for somebody who wants to see every node. It is the one call beside Health that waits
-// for slow nodes: until each has answered, its timeout has passed, or ctx is done.
+// InspectAll is Inspect for somebody who wants to see every node. Like Health it waits for
+// slow nodes: until each has answered, its timeout has passed, or ctx is done.
 func (c *Client) InspectAll(ctx context.Context, name string) (*State, error) {
 	return inspected(c.quorum.InspectAll(ctx, name))
 }
@@ -127,22 +127,6 @@ func (c *Client) names(ctx context.Context, prefix string) ([]string, error) {
 	return nil, failure
 }
 
-// holderSuffix is what the key of a holder's record ends with.
-var holderSuffix = strings.TrimPrefix(redlock.Keys("{x}").Holder, "{x}")
-
-// recordNames returns the lock names to which the key of a holder's record may belong: "{a}:holder" is the
-// record of "a" and of "{a}", whose own hash tag is the whole name. The lock's own key tells which is held.
-func recordNames(key string) []string {
-	base, ok := strings.CutSuffix(key, holderSuffix)
-	if !ok {
-		return nil
-	}
-	untagged := strings.TrimSuffix(strings.TrimPrefix(base, "{"), "}")
-	return slices.DeleteFunc([]string{base, untagged}, func(name string) bool {
-		return redlock.Keys(name).Holder != key
-	})
-}
-
 // globEscape makes a literal of a text in a pattern of SCAN.
 var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
@@ -150,19 +134,17 @@ var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`,
 func (l *link) scanNames(ctx context.Context, prefix string) ([]string, error) {
 	var mu sync.Mutex
 	var names []string
-	// A record's key is "NAME:holder" or "{NAME}:holder": the pattern admits both and is looked through here.
-	pattern := "*" + globEscape.Replace(prefix) + "*" + holderSuffix
+	// The prefix may stand behind a brace. The pattern admits more than records; they are looked through here.
+	pattern := "*" + globEscape.Replace(prefix) + "*" + strings.TrimPrefix(redlock.Keys("x").Holder, "{x}")
 	scan := func(ctx context.Context, rdb redis.Cmdable) error {
 		for it := rdb.Scan(ctx, 0, pattern, 1000).Iterator(); ; {
 			if !it.Next(ctx) {
 				return it.Err()
 			}
-			for _, name := range recordNames(it.Val()) {
-				if strings.HasPrefix(name, prefix) {
-					mu.Lock()
-					names = append(names, name)
-					mu.Unlock()
-				}
+			if name, ok := redlock.HolderName(it.Val()); ok && strings.HasPrefix(name, prefix) {
+				mu.Lock()
+				names = append(names, name)
+				mu.Unlock()
 			}
 		}
 	}

@@ -139,7 +139,7 @@ func TestList(t *testing.T) {
 	onBoth(t, func(t *testing.T, nodes cluster) {
 		ctx := context.Background()
 		c := nodes.client(t, client.WithOwner("anna"))
-		names := []string{"a*c/1", "a*c/{tag}2", "a*c/}3{", "abc/4", "a*c", "{a*c/}5", "a*c/ü \n6"}
+		names := []string{"a*c/1", "a*c/{tag}2", "a*c/}3{", "abc/4", "a*c", "{a*c/}5", "a*c/ü \n6", "{a*c/1}"}
 		for _, name := range names {
 			_, err := c.Lock(ctx, name)
 			require.NoError(t, err)

@@ -99,9 +99,11 @@ func TestKeys(t *testing.T) {
 		safe  bool
 	}{
 		"a":         {"{a}:fence", true},
+		"{a}":       {"{a}::fence", true},
+		"{a}:":      {"{a}:::fence", true},
 		"orders/42": {"{orders/42}:fence", true},
-		"{x}y":      {"{x}y:fence", true},
-		"a{b}c{d}":  {"a{b}c{d}:fence", true},
+		"{x}y":      {"{x}y::fence", true},
+		"a{b}c{d}":  {"a{b}c{d}::fence", true},
 		"a{b":       {"{a{b}:fence", true},
 		"a}b":       {"{a}b}:fence", false},
 		"{}x":       {"{{}x}:fence", false},
@@ -114,6 +116,21 @@ func TestKeys(t *testing.T) {
 		assert.Equal(t, want.safe, ClusterSafe(name), name)
 	}
 	assert.Equal(t, NameKeys{Lock: "a", Fence: "{a}:fence", Holder: "{a}:holder", Waiters: "{a}:waiters", Revoked: "{a}:revoked"}, Keys("a"))
+}
+
+// Ensure that names which are the keys of other names are refused, and no others: as a lock, or as a value in
+// their place, they would get in each other's way.
+func TestKeys_Reserved(t *testing.T) {
+	for _, name := range []string{"a", "{a}", "orders/42", "{x}y", "a{b", "a}b", "{", "}", "{}", "a:fence", "{a}:", ":holder"} {
+		k := Keys(name)
+		for _, key := range []string{k.Fence, k.Holder, k.Waiters, k.Revoked} {
+			assert.ErrorIs(t, checkName(key), ErrInvalid, key)
+		}
+		assert.NoError(t, checkName(name), name)
+	}
+	for _, name := range []string{":fence", "a:fence", "::fence", "a::fence", "{}:fence", "{:fence", "{a}x:fence", "{a}:fences"} {
+		assert.NoError(t, checkName(name), name)
+	}
 }
 
 // redisSlotPart is what the cluster specification says is hashed, written the long way.
@@ -145,6 +162,12 @@ func FuzzKeys(f *testing.F) {
 			}
 			seen[key] = true
 			same = same && redisSlotPart(key) == redisSlotPart(name)
+		}
+		if back, ok := HolderName(k.Holder); name != "" && (!ok || back != name) {
+			t.Fatalf("HolderName(%q) = %q, %v", k.Holder, back, ok)
+		}
+		if owner, ok := HolderName(name); ok && Keys(owner).Holder != name {
+			t.Fatalf("HolderName(%q) = %q, whose record is %q", name, owner, Keys(owner).Holder)
 		}
 		if ClusterSafe(name) != same {
 			t.Fatalf("ClusterSafe(%q) = %v", name, !same)

@@ -34,14 +34,55 @@ type NameKeys struct {
 	Revoked string
 }
 
-// Keys returns the keys of a lock name.
+// What the keys beside a lock end with.
+const (
+	fenceSuffix   = ":fence"
+	holderSuffix  = ":holder"
+	waitersSuffix = ":waiters"
+	revokedSuffix = ":revoked"
+)
+
+// Keys returns the keys of a lock name: {NAME}:suffix, or NAME::suffix if the name has a hash tag of its own.
+// The second colon keeps the keys of "{a}" apart from those of "a".
 func Keys(name string) NameKeys {
 	base := "{" + name + "}"
 	if hashTag(name) != "" {
-		base = name
+		base = name + ":"
 	}
-	return NameKeys{Lock: name, Fence: base + ":fence", Holder: base + ":holder",
-		Waiters: base + ":waiters", Revoked: base + ":revoked"}
+	return NameKeys{Lock: name, Fence: base + fenceSuffix, Holder: base + holderSuffix,
+		Waiters: base + waitersSuffix, Revoked: base + revokedSuffix}
+}
+
+// HolderName returns the lock name whose holder's record has this key; false if the key is none.
+func HolderName(key string) (name string, ok bool) {
+	base, ok := strings.CutSuffix(key, holderSuffix)
+	if !ok {
+		return "", false
+	}
+	return keyOwner(base)
+}
+
+// keyOwner returns the lock name that a key belongs to, given what stands before its suffix.
+func keyOwner(base string) (name string, ok bool) {
+	if name, ok := strings.CutSuffix(base, ":"); ok && hashTag(name) != "" {
+		return name, true
+	}
+	if n := len(base) - 1; n > 1 && base[0] == '{' && base[n] == '}' && hashTag(base[1:n]) == "" {
+		return base[1:n], true
+	}
+	return "", false
+}
+
+// isKey tells a key that stands beside the lock of some name: as a lock it would get in that one's way.
+func isKey(name string) bool {
+	for _, suffix := range []string{fenceSuffix, holderSuffix, waitersSuffix, revokedSuffix} {
+		if base, ok := strings.CutSuffix(name, suffix); ok {
+			if _, ok := keyOwner(base); ok {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // ClusterSafe reports whether all keys of the name hash to one slot of a Redis Cluster. It is false for the
@@ -93,6 +134,9 @@ func Digest(value string) string {
 func checkName(name string) error {
 	if len(name) == 0 || len(name) > MaxName {
 		return fmt.Errorf("%w: lock name of %d bytes, must be 1 to %d", ErrInvalid, len(name), MaxName)
+	}
+	if isKey(name) {
+		return fmt.Errorf("%w: lock name %q is what another lock's own keys are called", ErrInvalid, name)
 	}
 	return nil
 }

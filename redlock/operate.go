@@ -133,7 +133,7 @@ func (q *Quorum) Inspect(ctx context.Context, name string) (*State, error) {
 }
 
 // InspectAll is Inspect for somebody who wants to see every node: it waits for each until it has answered, its
-// Node has given it up, or ctx is done. It is the one call that a slow minority makes slow.
+// Node has given it up, or ctx is done.
 func (q *Quorum) InspectAll(ctx context.Context, name string) (*State, error) {
 	return q.inspect(ctx, name, func(s *survey) ending { return wait(ctx, s.all, roundLimit) })
 }

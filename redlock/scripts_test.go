@@ -18,11 +18,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/server/servertest"
 )
 
 // scriptServers returns the servers on which the scripts are tried: those of HOLDFAST_REDLOCK_NODES (a comma
-// list of addresses; their data is flushed), or else a redis-server started for the test. Without one it skips
-// the test, but not under CI=true.
+// list of addresses; their data is flushed), or else a node of ours and a redis-server, started for the test.
+// Without redis-server it skips the test, but not under CI=true.
 func scriptServers(t *testing.T) map[string]*redis.Client {
 	t.Helper()
 	if list := os.Getenv("HOLDFAST_REDLOCK_NODES"); list != "" {
@@ -49,7 +50,7 @@ func scriptServers(t *testing.T) map[string]*redis.Client {
 		cmd.Wait()
 		os.RemoveAll(dir)
 	})
-	return map[string]*redis.Client{"redis-server": dial(t, "unix", sock)}
+	return map[string]*redis.Client{"redis-server": dial(t, "unix", sock), "holdfast": dial(t, "tcp", servertest.Start(t).Addr())}
 }
 
 func dial(t *testing.T, network, addr string) *redis.Client {
@@ -99,22 +100,34 @@ func matchScripts(t *rapid.T, c *redis.Client, sub *redis.PubSub) {
 		wall: func() int64 { return clock.Wall().UnixMicro() }}
 	name := rapid.SampledFrom([]string{"a", "orders/42", "{x}y", "mit Leerzeichen\n\x00", "}{"}).Draw(t, "name")
 	keys := Keys(name)
-	published := 0
 	for range rapid.IntRange(1, 30).Draw(t, "steps") {
 		if event := rapid.IntRange(0, 9).Draw(t, "event"); event < 3 {
 			strangeEvent(t, c, model, keys, event)
 			continue
 		}
 		r := drawRequest(t, name)
+		before := len(model.woken)
 		want, got := model.do(r, now), execute(ctx, c, r)
 		equalReplies(t, r, want, got)
-		for ; published < len(model.woken); published++ {
-			m, err := sub.ReceiveMessage(ctx)
-			require.NoError(t, err)
-			require.Equal(t, model.woken[published], m.Channel+" "+m.Payload)
-		}
+		require.Equalf(t, strings.Join(model.woken[before:], ", "), published(t, c, sub), "%+v", r)
 	}
 	equalState(t, c, model, keys)
+}
+
+// published returns the wake-up messages of the last requests: what came before a message that is sent now.
+func published(t require.TestingT, c *redis.Client, sub *redis.PubSub) string {
+	ctx := context.Background()
+	const last = wakePrefix + "last"
+	require.NoError(t, c.Publish(ctx, last, "").Err())
+	var messages []string
+	for {
+		m, err := sub.ReceiveMessage(ctx)
+		require.NoError(t, err)
+		if m.Channel == last {
+			return strings.Join(messages, ", ")
+		}
+		messages = append(messages, m.Channel+" "+m.Payload)
+	}
 }
 
 // strangeEvent is what happens to a lock behind the back of the scripts.
@@ -330,6 +343,33 @@ func TestScriptsQueueBounds(t *testing.T) {
 				assert.Equal(t, StatusOK, execute(ctx, c, Request{Op: OpRelease, Name: "n", Value: "w"}).Status)
 				assert.Zero(t, c.Exists(ctx, "n").Val())
 			}
+		})
+	}
+}
+
+// Ensure that a head that leaves after it was woken passes its turn on, and that nobody else's leaving wakes.
+func TestScriptsLeaveWakesNext(t *testing.T) {
+	for addr, c := range scriptServers(t) {
+		t.Run(addr, func(t *testing.T) {
+			ctx := t.Context()
+			require.NoError(t, c.FlushAll(ctx).Err())
+			take := Request{Op: OpAcquire, Name: "n", Value: "v", TTL: time.Hour, FenceTTL: time.Hour}
+			require.Equal(t, StatusGranted, execute(ctx, c, take).Status)
+			waiters := []Waiter{{ID: "a/1", Since: 1, Heartbeat: time.Hour}, {ID: "b/1", Since: 2, Heartbeat: time.Hour}, {ID: "d/1", Since: 3, Heartbeat: time.Hour}}
+			for _, w := range waiters {
+				take.Value, take.Waiter = "w", w
+				require.Equal(t, StatusHeld, execute(ctx, c, take).Status)
+			}
+			sub := c.PSubscribe(ctx, wakePrefix+"*")
+			defer sub.Close()
+			_, err := sub.Receive(ctx)
+			require.NoError(t, err)
+			leave := func(w Waiter) { execute(ctx, c, Request{Op: OpLeave, Name: "n", Waiter: w}) }
+			leave(waiters[2]) // the lock is held: nobody's turn
+			execute(ctx, c, Request{Op: OpRelease, Name: "n", Value: "v"})
+			leave(waiters[0]) // it was woken, and is gone
+			leave(waiters[0])
+			assert.Equal(t, wakePrefix+"a a/1 n, "+wakePrefix+"b b/1 n", published(t, c, sub))
 		})
 	}
 }
