@@ -41,8 +41,8 @@ func (c *Call) Now() clock.Instant { return c.now }
 // deleted it. Handlers call it once for each modification, after it. The event is the name that keyspace
 // notifications give the modification ("set", "del", "expire"), empty if they do not tell of it.
 //
-// It does everything that has to follow from a modification, in one place: the dirty count and the
-// transactions that watch the key.
+// It does everything that has to follow from a modification, in one place: the dirty count, the
+// transactions that watch the key, the commands that wait for it.
 func (c *Call) Changed(event string, key []byte) { c.ChangedIn(c.DB, event, key) }
 
 // ChangedIn is Changed for a key of another database (COPY ... DB, MOVE).
@@ -50,6 +50,7 @@ func (c *Call) ChangedIn(db *keyspace.DB, event string, key []byte) {
 	_ = event // the seam for keyspace notifications
 	c.srv.dirty++
 	c.srv.watches.touch(db.Index(), key)
+	c.srv.blocked.signal(db.Index(), key)
 }
 
 // Flushing states that the call is about to remove all keys of a database; call it before they go, since
@@ -60,6 +61,8 @@ func (c *Call) Flushing(db *keyspace.DB) { c.srv.watches.touchAll(db, nil, c.now
 func (c *Call) Swapping(a, b *keyspace.DB) {
 	c.srv.watches.touchAll(a, b, c.now)
 	c.srv.watches.touchAll(b, a, c.now)
+	c.srv.blocked.signalAll(a)
+	c.srv.blocked.signalAll(b)
 }
 
 // Dirty counts n modifications that concern no single key (FLUSHALL).

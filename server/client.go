@@ -27,6 +27,7 @@ func clientCommands() []*command {
 			{name: "list", arity: -2, flags: admin, categories: catConnection, since: "2.4.0", tips: []string{"nondeterministic_output"}, handler: clientListCommand},
 			{name: "no-evict", arity: 3, flags: admin, categories: catConnection, since: "7.0.0", handler: clientNoEvictCommand},
 			{name: "setinfo", arity: 4, flags: plain, categories: catConnection, handler: clientSetInfoCommand},
+			{name: "unblock", arity: -3, flags: admin, categories: catConnection, since: "5.0.0", handler: clientUnblockCommand},
 			{name: "setname", arity: 3, flags: plain, categories: catConnection, since: "2.6.9", handler: clientSetNameCommand},
 		}},
 	}
@@ -170,6 +171,9 @@ func (s *session) describe(now clock.Instant) string {
 	}
 	if s.subscribed() {
 		flags += "P"
+	}
+	if s.blocked != nil {
+		flags += "b"
 	}
 	if s.tx.touched {
 		flags += "d"
@@ -316,5 +320,6 @@ func clientHelpCommand(c *Call) error {
 		"NO-EVICT (ON|OFF)", "Accepted; connections are never closed to free memory.",
 		"SETINFO <option> <value>", "Sets LIB-NAME or LIB-VER of this connection.",
 		"SETNAME <name>", "Names this connection.",
+		"UNBLOCK <id> [TIMEOUT|ERROR]", "Ends the wait of a connection's blocking command.",
 	)
 }

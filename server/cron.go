@@ -69,6 +69,13 @@ func (s *Server) tendSessionsLocked() {
 		if since := session.writing.Load(); since != 0 && now.Sub(clock.Instant(since)) > s.config.WriteTimeout {
 			session.cut()
 		}
+		if w := session.blocked; w != nil {
+			// Its timer has stood still if the machine was suspended.
+			if w.over(now) {
+				session.wake()
+			}
+			continue
+		}
 		if s.config.Timeout > 0 && !session.subscribed() && session.idle(now) > s.config.Timeout {
 			session.cut()
 		}

@@ -28,6 +28,7 @@ func (srv *Server) dispatch(s *session, args [][]byte, now clock.Instant) {
 	default:
 		s.call = Call{Args: args, Out: &s.out, DB: s.db, srv: srv, session: s, cmd: cmd, now: now}
 		srv.call(&s.call)
+		srv.serveBlocked(now)
 	}
 }
 

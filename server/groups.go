@@ -18,6 +18,7 @@ func commandGroups() [][]*command {
 		geoCommands(),
 		setCommands(),
 		listCommands(),
+		blockingListCommands(),
 		scriptCommands(),
 		multiCommands(),
 		pubsubCommands(),

@@ -109,7 +109,7 @@ func infoClients(s *Server, p *infoPrinter) {
 	p.field("connected_clients", len(s.sessions))
 	p.field("cluster_connections", 0)
 	p.field("maxclients", s.config.MaxClients)
-	p.field("blocked_clients", 0)
+	p.field("blocked_clients", s.blocked.n)
 	p.field("tracking_clients", 0)
 }
 

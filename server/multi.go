@@ -22,8 +22,12 @@ type queuedCommand struct {
 	args [][]byte
 }
 
-// queue copies the words in one piece.
 func (t *transaction) queue(cmd *command, args [][]byte) {
+	t.queued = append(t.queued, queuedCommand{cmd, copyWords(args)})
+}
+
+// copyWords copies the words of a command in one piece.
+func copyWords(args [][]byte) [][]byte {
 	size := 0
 	for _, arg := range args {
 		size += len(arg)
@@ -35,7 +39,7 @@ func (t *transaction) queue(cmd *command, args [][]byte) {
 		text = append(text, arg...)
 		words[i] = text[from:len(text):len(text)]
 	}
-	t.queued = append(t.queued, queuedCommand{cmd, words})
+	return words
 }
 
 // A watch is one key that one session watches.

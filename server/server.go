@@ -37,6 +37,7 @@ type Server struct {
 	keys     *keyspace.Keyspace
 	broker   pubsub.Broker
 	watches  watches
+	blocked  blocking
 	sessions map[int64]*session
 	lastID   int64
 	dirty    int64 // modifications since the last save

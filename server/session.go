@@ -47,7 +47,8 @@ type session struct {
 	call      Call        // reused for each command of a batch
 	db        *keyspace.DB
 	tx        transaction
-	closing   bool // close when what was answered so far is written
+	blocked   *waiter // what it waits for; nil if it does not
+	closing   bool    // close when what was answered so far is written
 	authed    bool
 	name      string
 	libName   string
@@ -100,8 +101,8 @@ func (s *session) runBuffered() bool {
 			}
 			return true
 		}
-		open := s.runBatch()
-		if !s.flush() || !open {
+		open, wait := s.runBatch()
+		if !s.flush() || !open || wait != nil && !s.await(wait) {
 			return false
 		}
 	}
@@ -125,14 +126,18 @@ func (s *session) parse() {
 		if !ok {
 			return
 		}
+		from := len(b.words)
 		b.words = words
 		b.ends = append(b.ends, len(words))
+		if s.srv.mayBlock(words[from:]) {
+			return
+		}
 	}
 }
 
 // runBatch executes the batch under one hold of the execution lock. It returns false when the connection
-// is to be closed after what was written.
-func (s *session) runBatch() bool {
+// is to be closed after what was written, and what the last command waits for, if it does.
+func (s *session) runBatch() (open bool, wait *waiter) {
 	srv := s.srv
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -166,7 +171,7 @@ func (s *session) runBatch() bool {
 	}
 	s.handOverLocked()
 	s.call = Call{} // an idle session must not keep the words of its last command, which may be large
-	return !s.closing
+	return !s.closing, s.blocked
 }
 
 // yieldLocked interrupts a batch: it writes what was answered so far and lets other sessions run. It
@@ -251,7 +256,12 @@ func (s *session) write(b []byte, now clock.Instant) bool {
 func (s *session) interrupt() { s.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // cut ends the session now, whatever it is doing. The execution lock is held.
-func (s *session) cut() { s.conn.Close() }
+func (s *session) cut() {
+	if s.blocked != nil {
+		s.srv.blocked.forget(s.blocked) // nobody would get what it is served
+	}
+	s.conn.Close()
+}
 
 // end takes the session out of everything that knows it and closes the connection.
 func (s *session) end() {
@@ -259,6 +269,9 @@ func (s *session) end() {
 	srv.mu.Lock()
 	srv.broker.Leave(s)
 	s.discard()
+	if s.blocked != nil {
+		srv.blocked.forget(s.blocked)
+	}
 	delete(srv.sessions, s.id)
 	outbox := s.outbox
 	srv.mu.Unlock()
