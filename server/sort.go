@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 	"strings"
 
@@ -109,17 +108,23 @@ func (c *Call) sort(readonly bool) error {
 		// A set has no order, and this result is to be the same everywhere.
 		o.unsorted, o.alpha, o.by = false, true, nil
 	}
-	elements, err := sortElements(e, !o.unsorted || !o.desc)
+	n, err := sortLen(e)
 	if err != nil {
 		return err
 	}
-	if !o.unsorted {
-		if elements, err = c.sorted(elements, &o); err != nil {
+	from, to := o.limits(n)
+	var elements []string
+	switch {
+	case n == 0:
+	case o.unsorted:
+		elements = sortElements(e, from, to, o.desc)
+	default:
+		elements = sortElements(e, 0, n, false)
+		if err := c.sortBy(elements, &o); err != nil {
 			return err
 		}
+		elements = elements[from:to]
 	}
-	from, to := o.limits(len(elements))
-	elements = elements[from:to]
 	if o.store != nil {
 		c.storeSorted(elements, &o)
 		return nil
@@ -145,35 +150,58 @@ func (c *Call) replySorted(elements []string, o *sortOptions) {
 	}
 }
 
-// sortElements returns what is in a list, set or sorted set, in its own order or the opposite one. A set
-// always comes in its own.
-func sortElements(e *keyspace.Entry, ascending bool) (elements []string, err error) {
+// sortLen returns how many elements there are to sort.
+func sortLen(e *keyspace.Entry) (int, error) {
 	if e == nil {
-		return nil, nil
+		return 0, nil
+	}
+	switch e.Kind() {
+	case keyspace.KindList:
+		return e.List().Len(), nil
+	case keyspace.KindSet:
+		return e.Set().Len(), nil
+	case keyspace.KindZSet:
+		e.ZSet().Enlarge() // Redis sorts no listpack; it converts the value
+		return e.ZSet().Len(), nil
+	default:
+		return 0, errWrongType
+	}
+}
+
+// sortElements returns the elements from the position from up to to, which is not included, of a list, set or
+// sorted set in its own order, or backwards. A set is always read in its own order.
+func sortElements(e *keyspace.Entry, from, to int, backwards bool) []string {
+	elements := make([]string, 0, to-from)
+	if from == to {
+		return elements
 	}
 	switch e.Kind() {
 	case keyspace.KindList:
 		l := e.List()
-		elements = make([]string, 0, l.Len())
-		for _, element := range l.Ascend(0) {
-			elements = append(elements, element)
+		all := l.Ascend(from)
+		if backwards {
+			all = l.Descend(l.Len() - 1 - from)
+		}
+		for _, element := range all {
+			if elements = append(elements, element); len(elements) == to-from {
+				break
+			}
 		}
 	case keyspace.KindSet:
-		return slices.AppendSeq(make([]string, 0, e.Set().Len()), e.Set().All()), nil
+		for i := from; i < to; i++ {
+			elements = append(elements, e.Set().At(i))
+		}
 	case keyspace.KindZSet:
 		z := e.ZSet()
-		z.Enlarge() // Redis sorts no listpack; it converts the value
-		elements = make([]string, 0, z.Len())
-		for member := range z.Ascend(0, z.Len()) {
+		all := z.Ascend(from, to)
+		if backwards {
+			all = z.Descend(z.Len()-to, z.Len()-from)
+		}
+		for member := range all {
 			elements = append(elements, member)
 		}
-	default:
-		return nil, errWrongType
 	}
-	if !ascending {
-		slices.Reverse(elements)
-	}
-	return elements, nil
+	return elements
 }
 
 // A sortItem is an element with what it is sorted by.
@@ -182,15 +210,16 @@ type sortItem struct {
 	score   float64 // without ALPHA; 0 if BY leads to nothing
 	weight  string  // with ALPHA
 	missing bool    // BY leads to nothing
+	at      int     // where it was before
 }
 
-// sorted returns the elements in the order that the options ask for. Numbers that are equal are ordered by
+// sortBy sorts the elements in the order that the options ask for. Numbers that are equal are ordered by
 // the bytes of the elements. Words are compared up to their first zero byte, as in the C locale, but whole
 // if the result is stored.
-func (c *Call) sorted(elements []string, o *sortOptions) ([]string, error) {
+func (c *Call) sortBy(elements []string, o *sortOptions) error {
 	items := make([]sortItem, len(elements))
 	for i, element := range elements {
-		items[i] = sortItem{element: element, weight: element}
+		items[i] = sortItem{element: element, weight: element, at: i}
 		if o.by != nil {
 			value, ok := c.sortLookup(o.by, element)
 			items[i].weight, items[i].missing = value, !ok
@@ -200,30 +229,43 @@ func (c *Call) sorted(elements []string, o *sortOptions) ([]string, error) {
 		case !o.alpha:
 			score, ok := parseScore(items[i].weight)
 			if !ok {
-				return nil, errSortScore
+				return errSortScore
 			}
 			items[i].score = score
 		case o.store == nil:
 			items[i].weight, _, _ = strings.Cut(items[i].weight, "\x00")
 		}
 	}
-	slices.SortStableFunc(items, func(a, b sortItem) int {
-		order := a.compare(&b, o.alpha)
-		if o.desc {
-			return -order
-		}
-		return order
-	})
+	order := make([]*sortItem, len(items)) // smaller than what it points to, and so quicker to move
 	for i := range items {
-		elements[i] = items[i].element
+		order[i] = &items[i]
 	}
-	return elements, nil
+	slices.SortFunc(order, func(a, b *sortItem) int {
+		n := a.compare(b, o.alpha)
+		switch {
+		case n == 0:
+			return a.at - b.at
+		case o.desc:
+			return -n
+		}
+		return n
+	})
+	for i, item := range order {
+		elements[i] = item.element
+	}
+	return nil
 }
 
 func (a *sortItem) compare(b *sortItem, alpha bool) int {
 	switch {
 	case !alpha:
-		return cmp.Or(cmp.Compare(a.score, b.score), strings.Compare(a.element, b.element))
+		switch {
+		case a.score < b.score:
+			return -1
+		case a.score > b.score:
+			return 1
+		}
+		return strings.Compare(a.element, b.element)
 	case a.missing && b.missing:
 		return 0
 	case a.missing:

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+
 	"github.com/holdfast-dev/holdfast/internal/ds"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
 )
@@ -273,26 +275,48 @@ func bitopCommand(c *Call) error {
 	if op == ds.BitNot && len(c.Args) != 4 {
 		return errBitopNot
 	}
+	key := c.Args[2]
 	sources := make([][]byte, len(c.Args)-3)
-	for i, key := range c.Args[3:] {
-		e, err := c.lookupString(key)
+	longest, own := 0, false
+	for i, source := range c.Args[3:] {
+		e, err := c.lookupString(source)
 		if err != nil {
 			return err
 		}
 		if e != nil {
 			sources[i] = e.Bytes()
+			longest = max(longest, len(sources[i]))
+			own = own || bytes.Equal(source, key)
 		}
 	}
-	key := c.Args[2]
-	result := ds.CombineBits(op, sources)
-	if len(result) > 0 {
+	switch {
+	case longest == 0:
+		if c.DB.Delete(key, c.Now()) {
+			c.Changed("del", key)
+		}
+	case own:
+		result := make([]byte, longest)
+		ds.CombineBits(result, op, sources)
 		c.DB.SetBytes(key, result).Edit() // edited, so that its encoding is raw
 		c.Changed("set", key)
-	} else if c.DB.Delete(key, c.Now()) {
-		c.Changed("del", key)
+	default:
+		ds.CombineBits(c.resultOf(key, longest), op, sources)
+		c.Changed("set", key)
 	}
-	c.Out.Int(int64(len(result)))
+	c.Out.Int(int64(longest))
 	return nil
+}
+
+// resultOf returns the bytes, of whatever value, of a string of n bytes that key gets without a ttl.
+func (c *Call) resultOf(key []byte, n int) []byte {
+	e := c.DB.Lookup(key, c.Now())
+	if e != nil && e.Kind() == keyspace.KindString && len(e.Bytes()) == n {
+		c.DB.Persist(e)
+	} else {
+		e = c.DB.SetBytes(key, nil)
+		e.WriteAt(nil, n)
+	}
+	return e.Edit()
 }
 
 // A fieldOp is one operation of BITFIELD.

@@ -64,8 +64,14 @@ func FindBit(b []byte, one bool, first, last int64) int64 {
 func skipBytes(b []byte, skip byte) int {
 	word := uint64(skip) * 0x0101010101010101
 	n := 0
-	for len(b)-n >= 8 && binary.LittleEndian.Uint64(b[n:]) == word {
-		n += 8
+	for len(b)-n >= 32 {
+		w := b[n : n+32]
+		differ := binary.LittleEndian.Uint64(w) ^ word | binary.LittleEndian.Uint64(w[8:]) ^ word |
+			binary.LittleEndian.Uint64(w[16:]) ^ word | binary.LittleEndian.Uint64(w[24:]) ^ word
+		if differ != 0 {
+			break
+		}
+		n += 32
 	}
 	for n < len(b) && b[n] == skip {
 		n++
@@ -153,42 +159,65 @@ const (
 	BitNot // of one string
 )
 
-// CombineBits returns the result of op over strings, as long as the longest of them; shorter ones are taken
-// to go on with zeros.
-func CombineBits(op BitOp, strings [][]byte) []byte {
-	longest := 0
-	for _, s := range strings {
-		longest = max(longest, len(s))
-	}
-	dst := make([]byte, longest)
-	copy(dst, strings[0])
+// CombineBits sets dst to the result of op over strings. dst is as long as the longest of them and is none of
+// them; shorter ones are taken to go on with zeros.
+func CombineBits(dst []byte, op BitOp, strings [][]byte) {
+	clear(dst[copy(dst, strings[0]):])
 	if op == BitNot {
-		for i := range dst {
-			dst[i] = ^dst[i]
-		}
-		return dst
+		notBytes(dst)
+		return
 	}
 	for _, s := range strings[1:] {
 		switch op {
 		case BitAnd:
-			combineWords(dst, s, func(a, b uint64) uint64 { return a & b })
+			andBytes(dst, s)
 			clear(dst[len(s):])
 		case BitOr:
-			combineWords(dst, s, func(a, b uint64) uint64 { return a | b })
+			orBytes(dst, s)
 		case BitXor:
 			subtle.XORBytes(dst, dst, s)
 		}
 	}
-	return dst
 }
 
-// combineWords puts f of dst and s into dst, up to the end of s, which is no longer than dst.
-func combineWords(dst, s []byte, f func(a, b uint64) uint64) {
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		binary.LittleEndian.PutUint64(dst[i:], f(binary.LittleEndian.Uint64(dst[i:]), binary.LittleEndian.Uint64(s[i:])))
+// andBytes takes from dst the bits that s, which is no longer, has not.
+func andBytes(dst, s []byte) {
+	for ; len(s) >= 32; dst, s = dst[32:], s[32:] {
+		d, w := dst[:32:32], s[:32:32]
+		binary.LittleEndian.PutUint64(d, binary.LittleEndian.Uint64(d)&binary.LittleEndian.Uint64(w))
+		binary.LittleEndian.PutUint64(d[8:], binary.LittleEndian.Uint64(d[8:])&binary.LittleEndian.Uint64(w[8:]))
+		binary.LittleEndian.PutUint64(d[16:], binary.LittleEndian.Uint64(d[16:])&binary.LittleEndian.Uint64(w[16:]))
+		binary.LittleEndian.PutUint64(d[24:], binary.LittleEndian.Uint64(d[24:])&binary.LittleEndian.Uint64(w[24:]))
 	}
-	for ; i < len(s); i++ {
-		dst[i] = byte(f(uint64(dst[i]), uint64(s[i])))
+	for i, c := range s {
+		dst[i] &= c
+	}
+}
+
+// orBytes adds to dst the bits of s, which is no longer.
+func orBytes(dst, s []byte) {
+	for ; len(s) >= 32; dst, s = dst[32:], s[32:] {
+		d, w := dst[:32:32], s[:32:32]
+		binary.LittleEndian.PutUint64(d, binary.LittleEndian.Uint64(d)|binary.LittleEndian.Uint64(w))
+		binary.LittleEndian.PutUint64(d[8:], binary.LittleEndian.Uint64(d[8:])|binary.LittleEndian.Uint64(w[8:]))
+		binary.LittleEndian.PutUint64(d[16:], binary.LittleEndian.Uint64(d[16:])|binary.LittleEndian.Uint64(w[16:]))
+		binary.LittleEndian.PutUint64(d[24:], binary.LittleEndian.Uint64(d[24:])|binary.LittleEndian.Uint64(w[24:]))
+	}
+	for i, c := range s {
+		dst[i] |= c
+	}
+}
+
+// notBytes flips every bit of b.
+func notBytes(b []byte) {
+	for ; len(b) >= 32; b = b[32:] {
+		w := b[:32:32]
+		binary.LittleEndian.PutUint64(w, ^binary.LittleEndian.Uint64(w))
+		binary.LittleEndian.PutUint64(w[8:], ^binary.LittleEndian.Uint64(w[8:]))
+		binary.LittleEndian.PutUint64(w[16:], ^binary.LittleEndian.Uint64(w[16:]))
+		binary.LittleEndian.PutUint64(w[24:], ^binary.LittleEndian.Uint64(w[24:]))
+	}
+	for i, c := range b {
+		b[i] = ^c
 	}
 }

@@ -1,6 +1,7 @@
 package ds
 
 import (
+	"bytes"
 	"math"
 	"math/big"
 	"testing"
@@ -147,12 +148,14 @@ func TestBits_Combine(t *testing.T) {
 					want[i] = f(want[i], s[i])
 				}
 			}
-			assert.Equal(t, want, CombineBits(op, strings))
+			got := bytes.Repeat([]byte("x"), longest)
+			CombineBits(got, op, strings)
+			assert.Equal(t, want, got)
 		}
-		not := CombineBits(BitNot, strings[:1])
+		not := make([]byte, len(strings[0]))
+		CombineBits(not, BitNot, strings[:1])
 		for i, c := range strings[0] {
 			assert.Equal(t, ^c, not[i])
 		}
-		assert.Len(t, not, len(strings[0]))
 	})
 }
