@@ -32,6 +32,10 @@ func DefaultDrift(ttl time.Duration) time.Duration { return ttl/100 + 2*time.Mil
 // by then is as good as down.
 const roundLimit = 5 * time.Second
 
+// closeGrace is how long Close waits for the slower nodes when a majority has nothing in flight any more. It
+// is longer than a round trip to a node in good order, and what hangs costs no more than this.
+const closeGrace = 50 * time.Millisecond
+
 // A Quorum runs the protocol over a fixed set of independent nodes. It is safe for concurrent use. It starts
 // no goroutine of its own: everything happens in those of its callers, of the nodes' replies, and of the
 // timers that end grants.
@@ -44,8 +48,9 @@ type Quorum struct {
 	mu       sync.Mutex
 	closed   bool          // no new leases
 	shut     bool          // no more messages at all
-	inflight int           // messages that are not answered yet
-	idle     chan struct{} // if not nil: closed when inflight drops to zero
+	inflight []int         // by node: messages that are not answered yet
+	most     chan struct{} // if not nil: closed when a majority of nodes has nothing in flight
+	idle     chan struct{} // if not nil: closed when no node has anything in flight
 }
 
 // New returns a Quorum over the nodes. At least one is needed; an odd number makes the best of them.
@@ -67,7 +72,7 @@ func New(nodes []Node, o Options) (*Quorum, error) {
 	case o.FenceTTL < 2*o.LongestTTL:
 		return nil, fmt.Errorf("%w: fence ttl %v, must be at least twice the longest ttl %v", ErrInvalid, o.FenceTTL, o.LongestTTL)
 	}
-	q := &Quorum{nodes: slices.Clone(nodes), opts: o, rules: protocol(o.Drift)}
+	q := &Quorum{nodes: slices.Clone(nodes), opts: o, rules: protocol(o.Drift), inflight: make([]int, len(nodes))}
 	for _, n := range nodes {
 		q.names = append(q.names, n.String())
 	}
@@ -195,27 +200,31 @@ func (q *Quorum) Leave(name string, w Waiter) {
 	}
 }
 
-// Close waits until the releases that run in the background are answered or given up, or until ctx is done.
-// Later calls of Acquire, Resume, Inspect, Evict and Force fail with ErrClosed, and grants that still live
-// are left to their ttl: release them before.
+// Close waits until a majority of nodes has answered, or given up, everything that runs in the background, or
+// until ctx is done; the other nodes get a short grace (50 ms) after that. So a slow minority has received its
+// releases, and one that hangs costs no more than the grace. Later calls of Acquire, Resume, Inspect, Evict
+// and Force fail with ErrClosed, and grants that still live are left to their ttl: release them before.
+//
+// The error is the context's, wrapped, if it ended before a majority was done.
 func (q *Quorum) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true
 	if q.idle == nil {
-		q.idle = make(chan struct{})
-		if q.inflight == 0 {
-			close(q.idle)
-		}
+		q.most, q.idle = make(chan struct{}), make(chan struct{})
+		q.settleLocked()
 	}
-	idle := q.idle
+	most, idle := q.most, q.idle
 	q.mu.Unlock()
 
 	var err error
 	select {
-	case <-idle:
+	case <-most:
 	case <-ctx.Done():
-		err = fmt.Errorf("close quorum: %w", context.Cause(ctx))
+		if !closed(most) {
+			err = fmt.Errorf("close quorum: %w", context.Cause(ctx))
+		}
 	}
+	wait(context.Background(), idle, closeGrace)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.shut = true
@@ -227,7 +236,7 @@ func (q *Quorum) send(m message, reply func(Reply)) {
 	q.mu.Lock()
 	shut := q.shut
 	if !shut {
-		q.inflight++
+		q.inflight[m.node]++
 	}
 	q.mu.Unlock()
 	if shut {
@@ -238,11 +247,28 @@ func (q *Quorum) send(m message, reply func(Reply)) {
 		reply(r) // may send more
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.inflight--
-		if q.inflight == 0 && q.idle != nil && !closed(q.idle) {
-			close(q.idle)
-		}
+		q.inflight[m.node]--
+		q.settleLocked()
 	})
+}
+
+// settleLocked tells Close how far the nodes are.
+func (q *Quorum) settleLocked() {
+	if q.idle == nil {
+		return
+	}
+	idle := 0
+	for _, n := range q.inflight {
+		if n == 0 {
+			idle++
+		}
+	}
+	if idle >= q.Majority() && !closed(q.most) {
+		close(q.most)
+	}
+	if idle == len(q.nodes) && !closed(q.idle) {
+		close(q.idle)
+	}
 }
 
 // ready tells whether something new may begin.

@@ -558,11 +558,44 @@ func TestClose(t *testing.T) {
 	})
 	inBubble(t, func(t *testing.T, c *cluster) {
 		g := c.won()
-		c.nodes[0].hang()
-		c.Release(t.Context(), g)
+		for _, n := range c.nodes[:3] {
+			n.hang()
+		}
+		go c.Release(t.Context(), g)
+		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, c.Close(ctx), context.DeadlineExceeded)
+		time.Sleep(patience)
+	})
+}
+
+// Ensure that Close waits for a majority and grants the others a moment: a slow minority gets its releases,
+// one that hangs costs no more than that moment, and what is over sooner is not waited for.
+func TestClose_Minority(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		for _, n := range c.nodes[:2] {
+			n.with(func() { n.delay = 10 * time.Millisecond })
+		}
+		require.NoError(t, c.Release(t.Context(), g))
+		start := clock.Now()
+		require.NoError(t, c.Close(t.Context()))
+		assert.Equal(t, 19*time.Millisecond, clock.Since(start))
+		assert.Equal(t, nobody, c.owners())
+	})
+	inBubble(t, func(t *testing.T, c *cluster) {
+		g := c.won()
+		c.nodes[0].hang()
+		c.nodes[1].hang()
+		c.nodes[2].with(func() { c.nodes[2].delay = 10 * time.Millisecond })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, c.Release(ctx, g), context.Canceled)
+		start := clock.Now()
+		require.NoError(t, c.Close(t.Context()))
+		assert.Equal(t, 20*time.Millisecond+closeGrace, clock.Since(start))
+		assert.Empty(t, c.nodes[2].owner("n"))
 		time.Sleep(patience)
 	})
 }
