@@ -152,11 +152,12 @@ func TestBlocked_Subscribed(t *testing.T) {
 	bubble(t, server.Config{}, func(t *testing.T, _ *servertest.Node, open func() *talk) {
 		a, b := open(), open()
 		a.send("HELLO 3\r\nSUBSCRIBE c")
-		for line := ""; line != ":1"; { // the end of the subscription's reply
-			got, err := a.r.ReadString('\n')
+		for line := ""; line != "subscribe\r\n"; {
+			var err error
+			line, err = a.r.ReadString('\n')
 			require.NoError(t, err)
-			line = strings.TrimRight(got, "\r\n")
 		}
+		a.want("$1", "c", ":1")
 		a.wait("BLPOP k 0")
 		b.send("PUBLISH c before\r\nRPUSH k x\r\nPUBLISH c after")
 		b.want(":1", ":1", ":1")
