@@ -26,7 +26,7 @@ func (in *Interp) openLibraries(o Options) {
 
 	mt := in.state.NewTable()
 	mt.RawSetString("__index", in.state.NewFunction(func(l *lua.LState) int {
-		l.RaiseError("Script attempted to access nonexistent global variable '%s'", text(l.Get(2)))
+		raise(l, "Script attempted to access nonexistent global variable '%s'", text(l.Get(2)))
 		return 0
 	}))
 	g.Metatable = mt
@@ -45,7 +45,7 @@ func (in *Interp) protect(t *lua.LTable) *lua.LTable {
 const errReadonly = "Attempt to modify a readonly table"
 
 func refuse(l *lua.LState) int {
-	l.RaiseError(errReadonly)
+	raise(l, errReadonly)
 	return 0
 }
 
@@ -92,7 +92,7 @@ func (in *Interp) openBase() {
 		"rawset":         in.rawSet,
 		"select":         selectArgs,
 		"setmetatable":   in.setMetatable,
-		"tonumber":       toNumber,
+		"tonumber":       in.toNumber,
 		"tostring":       toString,
 		"type":           typeOf,
 		"unpack":         in.unpack,
@@ -125,7 +125,7 @@ func assertValue(l *lua.LState) int {
 	if l.Get(2) != lua.LNil {
 		msg = checkString(l, 2, "assert")
 	}
-	l.RaiseError("%s", msg)
+	raise(l, "%s", msg)
 	return 0
 }
 
@@ -254,7 +254,7 @@ func (in *Interp) setMetatable(l *lua.LState) int {
 		refuseHere(l)
 	}
 	if l.GetMetaField(t, "__metatable") != lua.LNil {
-		l.RaiseError("cannot change a protected metatable")
+		raise(l, "cannot change a protected metatable")
 	}
 	if m, ok := mt.(*lua.LTable); ok {
 		mt = in.fields(m)
@@ -337,10 +337,14 @@ func selectArgs(l *lua.LState) int {
 	return n - i
 }
 
-func toNumber(l *lua.LState) int {
+func (in *Interp) toNumber(l *lua.LState) int {
 	base := optInt(l, 2, "tonumber", 10)
 	if base == 10 {
-		if f, ok := number(checkAny(l, 1, "tonumber")); ok {
+		v := checkAny(l, 1, "tonumber")
+		if s, ok := v.(lua.LString); ok {
+			v = lua.LString(in.numeral(l, string(s)))
+		}
+		if f, ok := number(v); ok {
 			l.Push(lua.LNumber(f))
 			return 1
 		}
@@ -351,12 +355,29 @@ func toNumber(l *lua.LState) int {
 	if base < 2 || base > 36 {
 		argError(l, 2, "tonumber", "base out of range")
 	}
-	if f, ok := parseBase(s, base); ok {
+	if f, ok := parseBase(in.numeral(l, s), base); ok {
 		l.Push(lua.LNumber(f))
 		return 1
 	}
 	l.Push(lua.LNil)
 	return 1
+}
+
+// numeral takes the blanks off a text, and counts the time that it takes to do that and to read the rest.
+func (in *Interp) numeral(l *lua.LState, s string) string {
+	for len(s) > readAtOnce && strings.Trim(s[:readAtOnce], space) == "" {
+		in.meter.read(l, readAtOnce)
+		s = s[readAtOnce:]
+	}
+	for len(s) > readAtOnce && strings.Trim(s[len(s)-readAtOnce:], space) == "" {
+		in.meter.read(l, readAtOnce)
+		s = s[:len(s)-readAtOnce]
+	}
+	// What is left has less than readAtOnce blanks at either end.
+	blank := len(s)
+	s = strings.Trim(s, space)
+	in.meter.read(l, blank-len(s)+min(len(s), maxNumeral))
+	return s
 }
 
 // parseBase reads an integer as C's strtoul does: a sign is allowed and wraps around, too large a number
@@ -368,7 +389,7 @@ func parseBase(s string, base int) (float64, bool) {
 	if base == 16 && len(s) > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X') {
 		s = s[2:]
 	}
-	if s == "" {
+	if s == "" || len(s) > maxNumeral {
 		return 0, false
 	}
 	var n uint64
@@ -432,7 +453,8 @@ func typeOf(l *lua.LState) int {
 	return 1
 }
 
-// maxResults is how many values a function may return onto the stack at once, Lua's LUAI_MAXCSTACK.
+// maxResults is how many values a function may have on the stack, its arguments and its results together:
+// Lua's LUAI_MAXCSTACK.
 const maxResults = 8000
 
 func (in *Interp) unpack(l *lua.LState) int {
@@ -442,8 +464,8 @@ func (in *Interp) unpack(l *lua.LState) int {
 	if from > to {
 		return 0
 	}
-	if n := uint(to) - uint(from); n >= maxResults {
-		l.RaiseError("too many results to unpack")
+	if n := uint(to) - uint(from); n >= uint(maxResults-l.GetTop()) {
+		raise(l, "too many results to unpack")
 	}
 	for i := from; i <= to; i++ {
 		l.Push(t.RawGet(lua.LNumber(i)))
@@ -492,9 +514,10 @@ func (in *Interp) loadFunction(l *lua.LState) int {
 }
 
 func (in *Interp) pushLoaded(l *lua.LState, code, chunk string) int {
-	in.meter.charge(l, 100*min(len(code), maxScript)) // the syntax tree
+	in.meter.reserve(l, 100*min(len(code), maxScript)) // the syntax tree
+	in.meter.note(len(code))                           // and its constants
 	if !in.script.metered {
-		l.RaiseError("attempt to load code in a script that has none of it")
+		raise(l, "attempt to load code in a script that has none of it")
 	}
 	fn, src, err := in.load(code, chunk)
 	if err != nil {

@@ -21,11 +21,11 @@ func (in *Interp) openCoroutine() {
 const coroutineCost = callDepth*96 + stackSlots*16
 
 func (in *Interp) newCoroutine(l *lua.LState, fn string) (*lua.LState, *lua.LFunction) {
-	f := checkFunction(l, 1, fn)
-	if f.IsG {
+	f, ok := l.Get(1).(*lua.LFunction)
+	if !ok || f.IsG {
 		argError(l, 1, fn, "Lua function expected")
 	}
-	in.meter.charge(l, coroutineCost)
+	in.meter.reserve(l, coroutineCost)
 	th, cancel := l.NewThread()
 	if cancel != nil {
 		cancel() // its context is not the meter, which it is to be

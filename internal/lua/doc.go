@@ -11,7 +11,7 @@
 //   - lex.go, parse.go and parseexpr.go read Lua 5.1 with its own error messages and nesting limits, and hand a syntax
 //     tree to gopher-lua's code generator. While parsing they turn a .. b into a call (numbers become
 //     strings with %.14g, and a string's size is bounded before it exists), assignments to globals into an
-//     error, and note whether the script has any loop or function at all.
+//     error, and note whether the script has any loop or function at all, or much that can be slow without.
 //   - baselib.go, stringlib.go, tablelib.go, mathlib.go and corolib.go are the libraries, with the bounds that
 //     a server needs; pattern.go matches Lua patterns with a budget, format.go is string.format of C.
 //   - redislib.go is the table redis; reply.go converts values.
@@ -20,7 +20,12 @@
 // What still differs from Redis 7.0.15: cjson, cmsgpack, struct and bit are not there yet; __len is obeyed
 // for tables; string.dump has no bytecode to give; an error about calling or measuring a value takes it for
 // nil, and names it only if its line leaves no doubt; next takes any key; 0 and -0 are two constants; pairs
-// goes by the order in which fields were added; error({}) is an error reply, where Redis ends.
+// goes by the order in which fields were added; error({}) is an error reply, where Redis ends; a NaN of a % b or
+// a ^ b is printed without its sign, and 5 % math.huge is 5; a text of more than 16 KB is no number.
+//
+// A script with strings of hundreds of megabytes can hold up the node for some hundred milliseconds at a time:
+// what the virtual machine does with two strings in one instruction (s < r, s == r, t[s], s + 1) and the making
+// of one string are not interrupted, only followed by a look.
 //
 // Limits, all of them errors that the script's caller sees and none of them the end of the process: the
 // time a script may run once its host gives up on it, the memory that it may allocate, the depth of calls,

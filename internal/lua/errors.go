@@ -35,9 +35,27 @@ func (in *Interp) writeFailure(w *resp.Writer, err error) {
 	if !ok {
 		msg = "ERR unknown error"
 	}
+	in.writeLocated(w, msg, t)
+}
+
+// writeEnd writes the reply of a script that the meter has ended: the reason, as if it had been raised where
+// the script was.
+func (in *Interp) writeEnd(w *resp.Writer, reason, err error) {
+	at := in.state.NewTable()
+	var api *lua.ApiError
+	if errors.As(err, &api) {
+		if t, ok := api.Object.(*lua.LTable); ok {
+			at = t
+		}
+	}
+	in.writeLocated(w, reason.Error(), at)
+}
+
+// writeLocated writes an error reply with the script's SHA1 and, if at has them, its fields source and line.
+func (in *Interp) writeLocated(w *resp.Writer, msg string, at *lua.LTable) {
 	suffix := " script: " + in.script.SHA1
-	if line, ok := t.RawGetString("line").(lua.LNumber); ok {
-		source, _ := stringField(t, "source")
+	if line, ok := at.RawGetString("line").(lua.LNumber); ok {
+		source, _ := stringField(at, "source")
 		suffix += ", on " + source + ":" + strconv.Itoa(int(line)) + "."
 	}
 	in.writeError(w, msg+suffix)
@@ -93,9 +111,18 @@ func position(l *lua.LState, level int) string {
 	return where + " "
 }
 
+// raise raises a message with the position of the caller, luaL_error. The caller has none if it is a
+// function of Go too, above all pcall.
+func raise(l *lua.LState, format string, args ...any) {
+	l.Error(lua.LString(position(l, 1)+fmt.Sprintf(format, args...)), 0)
+}
+
 // argError raises Lua's error about an argument. translate does not count the object of a method call.
 func argError(l *lua.LState, n int, fn, msg string) {
-	l.RaiseError("%s", fmt.Sprintf("bad argument #%d to '%s' (%s)", n, fn, msg))
+	if position(l, 1) == "" {
+		fn = "?" // Lua takes the name from the code of the caller
+	}
+	raise(l, "bad argument #%d to '%s' (%s)", n, fn, msg)
 }
 
 func typeError(l *lua.LState, n int, fn, want string) {

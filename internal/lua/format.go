@@ -190,7 +190,7 @@ func (in *Interp) format(l *lua.LState) int {
 		}
 		sp, rest, msg := parseSpec(f)
 		if msg != "" {
-			l.RaiseError("%s", msg)
+			raise(l, "%s", msg)
 		}
 		f = rest
 		if arg++; arg > l.GetTop() {
@@ -214,14 +214,15 @@ func (in *Interp) format(l *lua.LState) int {
 		case 's':
 			b = sp.text(b, checkString(l, arg, fn))
 		case 0:
-			l.RaiseError("%s", "invalid option '%' to 'format'")
+			raise(l, "%s", "invalid option '%' to 'format'")
 		default:
-			l.RaiseError("invalid option '%%%c' to 'format'", sp.verb)
+			raise(l, "invalid option '%%%c' to 'format'", sp.verb)
 		}
 		if len(b) > chargeEvery {
 			in.meter.charge(l, len(b))
 		}
 	}
+	in.meter.note(len(b))
 	l.Push(lua.LString(b))
 	return 1
 }

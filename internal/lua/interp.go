@@ -20,7 +20,7 @@ type Host interface {
 	// Log writes a line to the node's log. The level is 0 (debug) to 3 (warning).
 	Log(level int, message string)
 	// Interrupt is asked now and then while a script runs whether it should go on. An error ends the
-	// script, which cannot catch it; the error's text is the reply.
+	// script, which cannot catch it; the reply is the error's text with the script's name and line.
 	Interrupt() error
 }
 
@@ -84,7 +84,7 @@ type Script struct {
 
 	fn      *lua.LFunction
 	source  *source
-	metered bool // has a loop, a function or a way to make one, and so may run for ever
+	metered bool // may run for long (source.endless)
 }
 
 // New returns an Interp without scripts.
@@ -196,13 +196,14 @@ func (in *Interp) load(code, chunk string) (fn *lua.LFunction, src *source, err 
 func (in *Interp) Run(s *Script, keys, args [][]byte, host Host, out *resp.Writer) {
 	in.host, in.script = host, s
 	in.reply.SetProto(2)
+	in.meter.start(host)
+	in.meter.note(len(s.Body)) // its constants
 	in.globals.RawSetString("KEYS", in.stringTable(keys))
 	in.globals.RawSetString("ARGV", in.stringTable(args))
 	in.depth, in.nested, in.tables = 0, 0, 0
 	clear(in.sources)
 	in.sources[mainChunk] = s.source
 	clear(in.starts)
-	in.meter.start(host)
 	if s.metered {
 		in.state.SetContext(&in.meter)
 	}
@@ -215,7 +216,7 @@ func (in *Interp) Run(s *Script, keys, args [][]byte, host Host, out *resp.Write
 	switch {
 	case in.meter.err != nil:
 		in.state.SetTop(0)
-		in.writeError(out, in.meter.err.Error())
+		in.writeEnd(out, in.meter.err, err)
 	case err != nil:
 		in.writeFailure(out, err)
 	default:
@@ -246,6 +247,7 @@ func (in *Interp) release() {
 func (in *Interp) stringTable(words [][]byte) *lua.LTable {
 	t := in.state.CreateTable(len(words), 0)
 	for _, w := range words {
+		in.meter.note(len(w))
 		t.Append(lua.LString(w))
 	}
 	return t

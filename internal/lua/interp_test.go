@@ -271,25 +271,103 @@ func TestRun_Bounds(t *testing.T) {
 func TestRun_Killed(t *testing.T) {
 	in := newInterp()
 	h := &fakeHost{patience: 3}
-	reply := eval(t, in, h, `pcall(function() while true do end end) redis.call("set", "k", "after")`)
-	assert.Equal(t, "-ERR killed", reply)
+	const body = "pcall(function()\nwhile true do end end) redis.call('set', 'k', 'after')"
+	reply := eval(t, in, h, body)
+	assert.Equal(t, "-ERR killed script: "+Digest([]byte(body))+", on @user_script:2.", reply)
 	assert.Empty(t, h.calls)
+}
+
+// Ensure that a script is asked about while it is inside of what takes long because its strings are long.
+func TestRun_LongStrings(t *testing.T) {
+	for name, body := range map[string]string{
+		"balance":         `return string.match(string.rep("(", 20000), "%b()")`,
+		"set":             `return string.find(string.rep("a", 2000), "[" .. string.rep("b", 50000) .. "]")`,
+		"one set":         `return string.find("a", "[" .. string.rep("b", 16e6) .. "]")`,
+		"set of frontier": `return string.find(string.rep("a", 2000), "%f[" .. string.rep("b", 50000) .. "]")`,
+		"set repeated":    `return string.find(string.rep("a", 16e6), ".*b")`,
+		"back reference":  `return string.find(string.rep("a", 20000), "(.-)%1b")`,
+		"find":            `return string.find(string.rep("a", 16e6), "b")`,
+		"tonumber":        `return tonumber(string.rep(" ", 16e6))`,
+		"tonumber base":   `return tonumber("1" .. string.rep(" ", 16e6), 8)`,
+		"tonumbers":       `local s = string.rep("1", 16000) for i = 1, 2000 do tonumber(s) end`,
+		"sha1hex":         `return redis.sha1hex(string.rep(" ", 16e6))`,
+		"upper":           `return #string.upper(string.rep("a", 16e6))`,
+		"reverse":         `return #string.reverse(string.rep("a", 32e6))`,
+		"equal":           `local s = string.rep("a", 8e6) local r = s .. "" for i = 1, 1000 do if s ~= r then return end end`,
+		"less":            `local s = string.rep("a", 8e6) local r = s .. "" for i = 1, 1000 do if s < r then return end end`,
+		"table key":       `local s, t = string.rep("a", 8e6), {} for i = 1, 1000 do t[s] = i end`,
+		"equal words":     `for i = 1, 1000 do if ARGV[1] ~= ARGV[2] then return end end`,
+		"equal replies":   `local s, r = redis.call("get"), redis.call("get") for i = 1, 1000 do if s ~= r then return end end`,
+		"sort":            `local t = {} for i = 1, 20 do t[i] = string.rep("a", 1e6) .. i end table.sort(t)`,
+		"straight":        `local s = string.rep("a", 8e6) local r = s .. "" ` + strings.Repeat("local _ = s == r ", 150),
+		"straight keys":   `local s, t = string.rep("a", 8e6), {} ` + strings.Repeat("t[s] = 1 ", 150),
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := New(Options{Version: "7.0.15"})
+			const patience = 60
+			h := &fakeHost{patience: patience, value: make([]byte, 2<<20)}
+			word := strings.Repeat("a", 2<<20)
+			assert.Contains(t, eval(t, in, h, body, word, word), "-ERR killed script: ", body)
+			assert.Equal(t, patience, h.looks)
+		})
+	}
+}
+
+// Ensure that blanks around a number do not matter, however many they are, and that too long a number is none.
+func TestRun_LongNumbers(t *testing.T) {
+	in := newInterp()
+	for _, n := range []int{0, 1, readAtOnce - 1, readAtOnce, readAtOnce + 1, 3*readAtOnce + 7} {
+		body := fmt.Sprintf(`local s = string.rep(" ", %d) return {tonumber(s .. "12" .. s), tonumber(s .. "12" .. s, 8), tostring(tonumber(s))}`, n)
+		assert.Equal(t, "*3\r\n:12\r\n:10\r\n$3\r\nnil", eval(t, in, &fakeHost{}, body), n)
+	}
+	assert.Equal(t, "*2\r\n$3\r\ninf\r\n$3\r\nnil", eval(t, in, &fakeHost{}, fmt.Sprintf(
+		`return {tostring(tonumber(string.rep("1", %d))), tostring(tonumber(string.rep("1", %d)))}`, maxNumeral, maxNumeral+1)))
+}
+
+// Ensure that a text is found wherever it is in a long string, also across the pieces that are searched.
+func TestRun_LongFind(t *testing.T) {
+	in := newInterp()
+	for _, at := range []int{0, 1, readAtOnce - 2, readAtOnce - 1, readAtOnce, readAtOnce + 1, 2*readAtOnce - 1, 5 * readAtOnce} {
+		for _, length := range []int{1, 2, 100, readAtOnce - 1, readAtOnce, readAtOnce + 1, 2 * readAtOnce} {
+			body := fmt.Sprintf(`local p = string.rep("b", %d) return {string.find(string.rep("a", %d) .. p, p, 1, true)}`, length, at)
+			assert.Equal(t, fmt.Sprintf("*2\r\n:%d\r\n:%d", at+1, at+length), eval(t, in, &fakeHost{}, body), body)
+			body = fmt.Sprintf(`local p = string.rep("b", %d) return string.find(string.rep("a", %d) .. p, p .. "b", 1, true)`, length, at)
+			assert.Equal(t, "$-1", eval(t, in, &fakeHost{}, body), body)
+		}
+	}
+}
+
+// Ensure that redis.sha1hex is the digest also of what it takes piece by piece.
+func TestRun_LongDigest(t *testing.T) {
+	in := newInterp()
+	for _, n := range []int{0, 1, readAtOnce - 1, readAtOnce, readAtOnce + 1, 3*readAtOnce + 7} {
+		want := Digest([]byte(strings.Repeat("x", n)))
+		assert.Equal(t, "$40\r\n"+want, eval(t, in, &fakeHost{}, fmt.Sprintf(`return redis.sha1hex(string.rep("x", %d))`, n)))
+	}
 }
 
 // Ensure that a script without loops and functions is not slowed by counting, and one with them is.
 func TestParse_Endless(t *testing.T) {
 	for body, endless := range map[string]bool{
-		`return redis.call("get", KEYS[1])`:   false,
-		`if KEYS[1] then return 1 end`:        false,
-		`while false do end`:                  true,
-		`repeat until true`:                   true,
-		`for i = 1, 2 do end`:                 true,
-		`for k in pairs({}) do end`:           true,
-		`return function() end`:               true,
-		`return loadstring("")`:               true,
-		`return _G`:                           true,
-		`return load`:                         true,
-		`local load = 1 return load`:          false,
+		`return redis.call("get", KEYS[1])`: false,
+		`if KEYS[1] then return 1 end`:      false,
+		`while false do end`:                true,
+		`repeat until true`:                 true,
+		`for i = 1, 2 do end`:               true,
+		`for k in pairs({}) do end`:         true,
+		`return function() end`:             true,
+		`return loadstring("")`:             true,
+		`return _G`:                         true,
+		`return load`:                       true,
+		`local load = 1 return load`:        false,
+
+		`local a = KEYS[1] ` + strings.Repeat("a = a == 'x' ", maxSlow):       false,
+		`local a = KEYS[1] ` + strings.Repeat("a = a == 'x' ", maxSlow+1):     true,
+		`local a = KEYS[1] ` + strings.Repeat("a = a <= 'x' ", maxSlow+1):     true,
+		`local t, k = {}, 1 ` + strings.Repeat("t[k] = t ", maxSlow+1):        true,
+		`local t, k = {}, 1 ` + strings.Repeat("t = {[k] = 1} ", maxSlow+1):   true,
+		`local t = {} ` + strings.Repeat("t[1], t.x, t['y'] = 1, 2, 3 ", 100): false,
+
 		`return {loadstring = 1}.loadstring`:  false,
 		`local t = {} return t.load, t["_G"]`: false,
 	} {

@@ -25,15 +25,49 @@ func (in *Interp) openMath() {
 		"deg": func(f float64) float64 { return f / (math.Pi / 180) },
 		"rad": func(f float64) float64 { return f * (math.Pi / 180) },
 	} {
-		funcs[name] = func(l *lua.LState) int { return push(l, f(checkNumber(l, 1, name))) }
+		funcs[name] = func(l *lua.LState) int {
+			x := checkNumber(l, 1, name)
+			y := f(x)
+			switch {
+			case !math.IsNaN(y) || name == "abs":
+			case math.IsNaN(x):
+				y = x
+			case name != "acos" && name != "asin" && name != "log10":
+				y = invalid()
+			}
+			return push(l, y)
+		}
 	}
 	for name, f := range map[string]func(a, b float64) float64{
 		"atan2": math.Atan2, "fmod": math.Mod, "mod": math.Mod, "pow": math.Pow,
 	} {
-		funcs[name] = func(l *lua.LState) int { return push(l, f(checkNumber(l, 1, name), checkNumber(l, 2, name))) }
+		funcs[name] = func(l *lua.LState) int {
+			a, b := checkNumber(l, 1, name), checkNumber(l, 2, name)
+			r := f(a, b)
+			if name == "atan2" {
+				a, b = b, a
+			}
+			switch {
+			case !math.IsNaN(r):
+			case math.IsNaN(a):
+				r = a
+			case math.IsNaN(b):
+				r = b
+			default:
+				r = invalid()
+			}
+			return push(l, r)
+		}
 	}
 	in.library("math", funcs, map[string]lua.LValue{"pi": lua.LNumber(math.Pi), "huge": lua.LNumber(math.Inf(1))})
 }
+
+var zero float64
+
+// invalid returns the NaN of an invalid operation of this machine. Its sign shows when it is printed, and
+// Go's mathematical functions neither give it nor pass on that of an argument, as C's do; three of C's
+// do not give it either.
+func invalid() float64 { return zero / zero }
 
 func push(l *lua.LState, f float64) int {
 	l.Push(lua.LNumber(f))
@@ -97,7 +131,7 @@ func (in *Interp) random(l *lua.LState) int {
 		}
 		return push(l, math.Floor(r*float64(high-low+1))+float64(low))
 	}
-	l.RaiseError("wrong number of arguments")
+	raise(l, "wrong number of arguments")
 	return 0
 }
 

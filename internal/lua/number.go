@@ -58,10 +58,16 @@ func number(v lua.LValue) (float64, bool) {
 // space is what C's isspace accepts.
 const space = " \t\n\v\f\r"
 
+// maxNumeral bounds the bytes of a text that is read as a number, for the time that it takes.
+const maxNumeral = 16 << 10
+
 // parseNumber reads a number as C's strtod does, with blanks around it and hexadecimal integers.
 func parseNumber(s string) (float64, bool) {
 	if n, ok := parseDigits(s); ok {
 		return n, true
+	}
+	if len(s) > maxNumeral {
+		return 0, false
 	}
 	s = strings.Trim(s, space)
 	digits := strings.TrimLeft(s, "+-")
@@ -70,6 +76,12 @@ func parseNumber(s string) (float64, bool) {
 	}
 	if len(digits) > 2 && digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X') {
 		return parseHex(s, digits[2:])
+	}
+	if strings.EqualFold(digits, "nan") { // of which ParseFloat knows no sign
+		if s[0] == '-' {
+			return math.Copysign(math.NaN(), -1), true
+		}
+		return math.NaN(), true
 	}
 	switch c := digits[0]; {
 	case c == 'i' || c == 'I' || c == 'n' || c == 'N': // strtod knows inf and nan; so does ParseFloat

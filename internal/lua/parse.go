@@ -43,7 +43,8 @@ const (
 // A source is a parsed chunk.
 type source struct {
 	block   []ast.Stmt
-	endless bool // it may run for ever: there is a loop, a function, or a way to load code
+	endless bool // it may run for long: there is a loop, a function, a way to load code, or much that is slow
+	slow    int  // comparisons and uses of computed keys, which take long if the strings are long
 	uses    []use
 }
 

@@ -79,6 +79,7 @@ func (p *parser) combine(op int, a, b ast.Expr) ast.Expr {
 	case tokAnd, tokOr:
 		e = &ast.LogicalOpExpr{Operator: tokenName(op), Lhs: a, Rhs: b}
 	case tokEq, tokNE, tokLE, tokGE, '<', '>':
+		p.slow()
 		e = &ast.RelationalOpExpr{Operator: tokenName(op), Lhs: a, Rhs: b}
 	default:
 		e = &ast.ArithmeticOpExpr{Operator: tokenName(op), Lhs: a, Rhs: b}
@@ -161,6 +162,7 @@ func (p *parser) table() ast.Expr {
 			p.advance()
 			f.Key = p.single(p.expression())
 			if _, constant := f.Key.(*ast.StringExpr); !constant {
+				p.slow()
 				f.Key = p.hiddenCall(nameKey, f.Key.Line(), f.Key)
 			}
 			p.expect(']')
@@ -303,8 +305,12 @@ func (p *parser) index(object ast.Expr, desc string, key ast.Expr) ast.Expr {
 	e := &ast.AttrGetExpr{Object: object, Key: key}
 	e.SetLine(p.lastLine)
 	u := use{line: p.lastLine, op: opIndex, a: desc}
-	if s, ok := key.(*ast.StringExpr); ok {
-		u.key = s.Value
+	switch key := key.(type) {
+	case *ast.StringExpr:
+		u.key = key.Value
+	case *ast.NumberExpr:
+	default:
+		p.slow()
 	}
 	p.note(u)
 	return e
@@ -374,6 +380,16 @@ func (p *parser) describe(e ast.Expr) string {
 		}
 	}
 	return ""
+}
+
+// maxSlow is how many slow instructions a script may have that is not metered.
+const maxSlow = 8
+
+// slow notes an instruction that takes as long as a string of the script.
+func (p *parser) slow() {
+	if p.out.slow++; p.out.slow > maxSlow {
+		p.out.endless = true
+	}
 }
 
 func (p *parser) note(u use) { p.out.uses = append(p.out.uses, u) }

@@ -20,6 +20,7 @@ type matcher struct {
 	src, pat string
 	level    int
 	depth    int
+	unread   int // bytes gone through and not counted yet
 	capture  [maxCaptures]capture
 }
 
@@ -31,7 +32,16 @@ const (
 	capturePosition = -2
 )
 
-func (m *matcher) fail(msg string) { m.l.RaiseError("%s", msg) }
+// read counts that n bytes of the string or the pattern were gone through within a step, which are few
+// most of the time.
+func (m *matcher) read(n int) {
+	if m.unread += n; m.unread >= readAtOnce/16 {
+		m.in.meter.read(m.l, m.unread)
+		m.unread = 0
+	}
+}
+
+func (m *matcher) fail(msg string) { raise(m.l, "%s", msg) }
 
 // match matches the pattern from p at the string from s, and returns where the match ends, -1 if there
 // is none.
@@ -157,6 +167,7 @@ func (m *matcher) classEnd(p int) int {
 				p++
 			}
 			p++
+			m.read(1)
 		}
 		return p + 1
 	}
@@ -185,6 +196,7 @@ func (m *matcher) set(c byte, p, last int) bool {
 		p++
 	}
 	for ; p < last; p++ {
+		m.read(1)
 		switch {
 		case m.pat[p] == '%' && p+1 < last:
 			p++
@@ -242,8 +254,8 @@ func (m *matcher) maxExpand(s, p, end int) int {
 	i := 0
 	for s+i < len(m.src) && m.single(m.src[s+i], p, end) {
 		i++
+		m.read(readPerStep / 4)
 	}
-	m.in.meter.work(m.l, i)
 	for ; i >= 0; i-- {
 		if r := m.match(s+i, end+1); r >= 0 {
 			return r
@@ -303,6 +315,7 @@ func (m *matcher) balance(s, p int) int {
 	}
 	open, shut, depth := m.pat[p], m.pat[p+1], 1
 	for s++; s < len(m.src); s++ {
+		m.read(1)
 		switch m.src[s] {
 		case shut:
 			if depth--; depth == 0 {
@@ -325,6 +338,7 @@ func (m *matcher) back(s int, digit byte) int {
 	if c.length < 0 {
 		return -1 // a position has no text
 	}
+	m.read(c.length / 4)
 	if text := m.src[c.start : c.start+c.length]; strings.HasPrefix(m.src[s:], text) {
 		return s + len(text)
 	}
@@ -371,8 +385,7 @@ func (in *Interp) find(l *lua.LState, fn string, find bool) int {
 	}
 	init = min(max(init-1, 0), len(src))
 	if find && (lua.LVAsBool(l.Get(4)) || !strings.ContainsAny(pat, "^$*+?.([%-")) {
-		in.meter.work(l, len(src)-init)
-		i := strings.Index(src[init:], pat)
+		i := in.index(l, src[init:], pat)
 		if i < 0 {
 			l.Push(lua.LNil)
 			return 1
@@ -402,6 +415,21 @@ func (in *Interp) find(l *lua.LState, fn string, find bool) int {
 	}
 	l.Push(lua.LNil)
 	return 1
+}
+
+// index is strings.Index.
+func (in *Interp) index(l *lua.LState, s, pat string) int {
+	piece := max(readAtOnce, len(pat))
+	for from := 0; ; from += piece {
+		end := min(from+piece+len(pat), len(s)) // past the matches that begin in this piece
+		in.meter.work(l, end-from)
+		if i := strings.Index(s[from:end], pat); i >= 0 {
+			return from + i
+		}
+		if end == len(s) {
+			return -1
+		}
+	}
 }
 
 func (in *Interp) gmatch(l *lua.LState) int {
@@ -466,6 +494,7 @@ func (in *Interp) gsub(l *lua.LState) int {
 	if s < len(src) {
 		b = append(b, src[s:]...)
 	}
+	in.meter.note(len(b))
 	l.Push(lua.LString(b))
 	l.Push(lua.LNumber(n))
 	return 2

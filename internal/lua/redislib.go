@@ -134,7 +134,7 @@ func (in *Interp) collect(l *lua.LState, n int) bool {
 		}
 	}
 	if cap(in.chars) < need {
-		in.meter.charge(l, need)
+		in.meter.reserve(l, need)
 		in.chars = make([]byte, 0, need+need/2)
 	}
 	in.chars, in.words = in.chars[:0], in.words[:0]
@@ -203,8 +203,15 @@ func (in *Interp) redisSHA1Hex(l *lua.LState) int {
 	if l.GetTop() != 1 {
 		return in.raise(l, in.errorObject("ERR wrong number of arguments"))
 	}
-	sum := sha1.Sum([]byte(text(l.Get(1))))
-	l.Push(lua.LString(hex.EncodeToString(sum[:])))
+	s, h := text(l.Get(1)), sha1.New()
+	for len(s) > readAtOnce {
+		h.Write([]byte(s[:readAtOnce]))
+		in.meter.read(l, readAtOnce)
+		s = s[readAtOnce:]
+	}
+	h.Write([]byte(s))
+	in.meter.read(l, len(s))
+	l.Push(lua.LString(hex.EncodeToString(h.Sum(nil))))
 	return 1
 }
 

@@ -68,7 +68,7 @@ func (in *Interp) writeTable(w *resp.Writer, t *lua.LTable, used int) bool {
 		return true
 	}
 	if f, ok := t.RawGetString("double").(lua.LNumber); ok {
-		w.Double(float64(f))
+		writeDouble(w, float64(f))
 		return true
 	}
 	if m, ok := t.RawGetString("map").(*lua.LTable); ok {
@@ -100,6 +100,19 @@ func (in *Interp) writeTable(w *resp.Writer, t *lua.LTable, used int) bool {
 		}
 	}
 	return true
+}
+
+// writeDouble writes a double. On amd64 NaN has the sign bit set when it comes from arithmetic, 0/0, and C
+// prints that sign.
+func writeDouble(w *resp.Writer, f float64) {
+	switch {
+	case !math.IsNaN(f) || !math.Signbit(f):
+		w.Double(f)
+	case w.Proto() == 3:
+		w.Raw([]byte(",-nan\r\n"))
+	default:
+		w.BulkString("-nan")
+	}
 }
 
 func (in *Interp) writeMap(w *resp.Writer, t *lua.LTable, used int) bool {
@@ -236,6 +249,7 @@ func (r *replyReader) array(n int) lua.LValue {
 
 func (r *replyReader) bulk(header []byte) lua.LString {
 	n := int(parseInt(header))
+	r.in.meter.note(n)
 	s := lua.LString(r.b[:n])
 	r.b = r.b[n+2:]
 	return s

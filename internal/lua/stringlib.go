@@ -11,7 +11,7 @@ func (in *Interp) openString() {
 	t := in.library("string", map[string]lua.LGFunction{
 		"byte":    stringByte,
 		"char":    stringChar,
-		"dump":    func(l *lua.LState) int { l.RaiseError("unable to dump given function"); return 0 },
+		"dump":    func(l *lua.LState) int { raise(l, "unable to dump given function"); return 0 },
 		"find":    func(l *lua.LState) int { return in.find(l, "find", true) },
 		"format":  in.format,
 		"gfind":   in.gmatch, // its name in Lua 5.0
@@ -59,8 +59,8 @@ func stringByte(l *lua.LState) int {
 	if from >= to {
 		return 0
 	}
-	if to-from >= maxResults {
-		l.RaiseError("string slice too long")
+	if to-from > maxResults-l.GetTop() {
+		raise(l, "stack overflow (string slice too long)")
 	}
 	for _, c := range []byte(s[from:to]) {
 		l.Push(lua.LNumber(c))
@@ -112,6 +112,9 @@ func (in *Interp) stringReverse(l *lua.LState) int {
 	in.meter.charge(l, len(s))
 	b := []byte(s)
 	for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
+		if i%readAtOnce == readAtOnce-1 {
+			in.meter.read(l, readAtOnce)
+		}
 		b[i], b[j] = b[j], b[i]
 	}
 	l.Push(lua.LString(b))
@@ -124,6 +127,9 @@ func mapBytes(in *Interp, l *lua.LState, fn string, first, last byte) int {
 	in.meter.charge(l, len(s))
 	b := []byte(s)
 	for i, c := range b {
+		if i%readAtOnce == readAtOnce-1 {
+			in.meter.read(l, readAtOnce)
+		}
 		if first <= c && c <= last {
 			b[i] = c ^ 0x20
 		}
@@ -189,7 +195,7 @@ func (in *Interp) concatMeta(l *lua.LState, n int) int {
 			if lua.LVCanConvToString(left) {
 				bad, side = right, "right"
 			}
-			l.RaiseError("attempt to concatenate a %s value (%s)", bad.Type(), side)
+			raise(l, "attempt to concatenate a %s value (%s)", bad.Type(), side)
 		}
 		l.Push(f)
 		l.Push(left)

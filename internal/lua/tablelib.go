@@ -17,7 +17,7 @@ func (in *Interp) openTable() {
 		"insert":   in.tableInsert,
 		"maxn":     in.tableMaxN,
 		"remove":   in.tableRemove,
-		"setn":     func(l *lua.LState) int { l.RaiseError("'setn' is obsolete"); return 0 },
+		"setn":     func(l *lua.LState) int { raise(l, "'setn' is obsolete"); return 0 },
 		"sort":     in.tableSort,
 	}, nil)
 }
@@ -48,7 +48,7 @@ func (in *Interp) arrayKey(l *lua.LState) int {
 func (in *Interp) chargeKey(l *lua.LState, key float64) {
 	const small = 4096
 	if key > small && key < tableArrayMax {
-		in.meter.charge(l, 16*int(key))
+		in.meter.reserve(l, 16*int(key))
 	}
 }
 
@@ -68,7 +68,7 @@ func (in *Interp) tableConcat(l *lua.LState) int {
 		in.meter.work(l, 1)
 		v := t.RawGet(lua.LNumber(i))
 		if !lua.LVCanConvToString(v) {
-			l.RaiseError("invalid value (%s) at index %d in table for 'concat'", v.Type(), i)
+			raise(l, "invalid value (%s) at index %d in table for 'concat'", v.Type(), i)
 		}
 		before := len(b)
 		b = append(b, text(v)...)
@@ -80,6 +80,7 @@ func (in *Interp) tableConcat(l *lua.LState) int {
 			in.meter.charge(l, len(b))
 		}
 	}
+	in.meter.note(len(b))
 	l.Push(lua.LString(b))
 	return 1
 }
@@ -129,7 +130,7 @@ func (in *Interp) tableInsert(l *lua.LState) int {
 		pos = checkInt(l, 2, "insert")
 		n = max(n, pos)
 	default:
-		l.RaiseError("wrong number of arguments to 'insert'")
+		raise(l, "wrong number of arguments to 'insert'")
 	}
 	v := l.Get(l.GetTop())
 	in.chargeKey(l, float64(n))
@@ -183,7 +184,7 @@ func (in *Interp) tableSort(l *lua.LState) int {
 		less = checkFunction(l, 2, "sort")
 	}
 	values := make([]lua.LValue, t.Len())
-	in.meter.charge(l, 16*len(values))
+	in.meter.reserve(l, 16*len(values))
 	for i := range values {
 		values[i] = t.RawGetInt(i + 1)
 	}
@@ -210,6 +211,9 @@ func (in *Interp) lessThan(l *lua.LState, a, b lua.LValue) bool {
 	x, y := a.Type(), b.Type()
 	if x != y || x != lua.LTNumber && x != lua.LTString && l.GetMetaField(a, "__lt") == lua.LNil {
 		l.Error(in.translate(lua.LString(fmt.Sprintf("attempt to compare %s with %s", x, y))), 0)
+	}
+	if x == lua.LTString {
+		in.meter.work(l, min(len(a.(lua.LString)), len(b.(lua.LString)))/readPerStep)
 	}
 	return l.LessThan(a, b)
 }
