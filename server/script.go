@@ -46,13 +46,14 @@ const (
 	errNotBusy         = wireError("NOTBUSY No scripts in execution right now.")
 	errUnkillable      = wireError("UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.")
 	errBusy            = wireError("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
-	errKilled          = wireError("ERR Error running script: Script killed by user with SCRIPT KILL.")
-	errScriptShutdown  = wireError("ERR Error running script: the server is shutting down.")
+	errKilled          = wireError("ERR Script killed by user with SCRIPT KILL...")
+	errScriptShutdown  = wireError("ERR Script ended by the shutdown of the server.")
 	errNoDebugger      = wireError("ERR this server has no script debugger")
 	errScriptDebug     = wireError("ERR Use SCRIPT DEBUG YES/SYNC/NO")
 	errScriptUnknown   = wireError("ERR Unknown Redis command called from script")
 	errScriptArity     = wireError("ERR Wrong number of args calling Redis command from script")
 	errScriptForbidden = wireError("ERR This Redis command is not allowed from script")
+	errScriptWrites    = wireError("ERR Can not execute a script with write flag using *_ro command.")
 	errScriptReadonly  = wireError("ERR Write commands are not allowed from read-only scripts.")
 )
 
@@ -117,8 +118,7 @@ func evalCommand(c *Call) error {
 	if err != nil {
 		return err
 	}
-	c.runScript(s, n)
-	return nil
+	return c.runScript(s, n)
 }
 
 // evalshaCommand is EVALSHA and EVALSHA_RO. A digest that is none is a script that is not there.
@@ -141,12 +141,15 @@ func evalshaCommand(c *Call) error {
 	if s == nil {
 		return errNoScript
 	}
-	c.runScript(s, n)
-	return nil
+	return c.runScript(s, n)
 }
 
-// runScript executes a script with n keys as this call.
-func (c *Call) runScript(s *lua.Script, n int) {
+// runScript executes a script with n keys as this call. A script whose first line does not declare that it
+// writes nothing is no script for EVAL_RO; one without such a line is, and must not write.
+func (c *Call) runScript(s *lua.Script, n int) error {
+	if c.cmd.flags&flagReadonly != 0 && s.Flags&(lua.Declared|lua.NoWrites) == lua.Declared {
+		return errScriptWrites
+	}
 	sc := &c.srv.scripts
 	db := c.session.db
 	r := &sc.run
@@ -159,6 +162,7 @@ func (c *Call) runScript(s *lua.Script, n int) {
 	r.call = nil
 	sc.busy = false
 	c.session.db = db // SELECT in a script is the script's own
+	return nil
 }
 
 // load returns the Lua state, made when it is first needed.

@@ -225,7 +225,7 @@ func TestScript_Busy(t *testing.T) {
 	assert.Contains(t, admin.do("PING"), "-BUSY ")
 	assert.Equal(t, "+OK\r\n", admin.do("DISCARD"))
 	assert.Equal(t, "+OK\r\n", admin.do("SCRIPT", "KILL"))
-	assert.Contains(t, <-done, "-ERR Error running script: Script killed by user with SCRIPT KILL.")
+	assert.Contains(t, <-done, "-ERR Script killed by user with SCRIPT KILL... script: ")
 	assert.Equal(t, "$-1\r\n", admin.do("GET", "a"))
 	assert.Equal(t, ":1\r\n", runner.do("EVAL", "return 1", "0"))
 
@@ -235,6 +235,36 @@ func TestScript_Busy(t *testing.T) {
 	}
 	// The node ends with the test, and the script with it.
 	t.Cleanup(func() { <-done })
+}
+
+// Ensure that the reply of a killed script is that of redis-server: the reason, the script, the line.
+func TestScript_Killed(t *testing.T) {
+	servers := [2]string{theirs: startRedis(t), ours: startNode(t)}
+	for _, body := range []string{
+		"while true do end",
+		"local n = 0\n\nwhile true do n = n + 1 end",
+		"local function f()\nwhile true do end\nend\n\nreturn f()",
+		"while true do pcall(function() while true do end end) end",
+		"#!lua\n\nwhile true do end",
+	} {
+		var replies [2]string
+		for i, addr := range servers {
+			admin, runner := dial(t, addr, 2), dial(t, addr, 2)
+			require.Equal(t, "+OK\r\n", admin.do("CONFIG", "SET", "busy-reply-threshold", "1"))
+			done := make(chan string, 1)
+			go func() { done <- runner.do("EVAL", body, "0") }()
+			for reply := ""; !strings.HasPrefix(reply, "-BUSY "); {
+				reply = admin.do("GET", "a") // until the script has begun
+			}
+			require.Equal(t, "+OK\r\n", admin.do("SCRIPT", "KILL"))
+			replies[i] = <-done
+			require.Equal(t, "+PONG\r\n", runner.do("PING"))
+			admin.close()
+			runner.close()
+		}
+		assert.Contains(t, replies[theirs], "-ERR Script killed by user with SCRIPT KILL... script: ", body)
+		assert.Equal(t, replies[theirs], replies[ours], body)
+	}
 }
 
 // Ensure that a node that may have forgotten its locks grants none until its quarantine is over, and then
