@@ -66,9 +66,8 @@ func skipBytes(b []byte, skip byte) int {
 	n := 0
 	for len(b)-n >= 32 {
 		w := b[n : n+32]
-		differ := binary.LittleEndian.Uint64(w) ^ word | binary.LittleEndian.Uint64(w[8:]) ^ word |
-			binary.LittleEndian.Uint64(w[16:]) ^ word | binary.LittleEndian.Uint64(w[24:]) ^ word
-		if differ != 0 {
+		if binary.LittleEndian.Uint64(w) != word || binary.LittleEndian.Uint64(w[8:]) != word ||
+			binary.LittleEndian.Uint64(w[16:]) != word || binary.LittleEndian.Uint64(w[24:]) != word {
 			break
 		}
 		n += 32
