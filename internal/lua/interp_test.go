@@ -291,6 +291,7 @@ func TestRun_LongStrings(t *testing.T) {
 		"tonumber base":   `return tonumber("1" .. string.rep(" ", 16e6), 8)`,
 		"tonumbers":       `local s = string.rep("1", 16000) for i = 1, 2000 do tonumber(s) end`,
 		"sha1hex":         `return redis.sha1hex(string.rep(" ", 16e6))`,
+		"rep":             `return #string.rep("ab", 8e6)`,
 		"upper":           `return #string.upper(string.rep("a", 16e6))`,
 		"reverse":         `return #string.reverse(string.rep("a", 32e6))`,
 		"equal":           `local s = string.rep("a", 8e6) local r = s .. "" for i = 1, 1000 do if s ~= r then return end end`,
@@ -333,6 +334,17 @@ func TestRun_LongFind(t *testing.T) {
 			assert.Equal(t, fmt.Sprintf("*2\r\n:%d\r\n:%d", at+1, at+length), eval(t, in, &fakeHost{}, body), body)
 			body = fmt.Sprintf(`local p = string.rep("b", %d) return string.find(string.rep("a", %d) .. p, p .. "b", 1, true)`, length, at)
 			assert.Equal(t, "$-1", eval(t, in, &fakeHost{}, body), body)
+		}
+	}
+}
+
+// Ensure that string.rep repeats as often as it should, whatever the pieces are that it is made of.
+func TestRun_LongRep(t *testing.T) {
+	in := newInterp()
+	for _, s := range []string{"x", "ab", strings.Repeat("abc", 30000)} {
+		for _, n := range []int{1, 2, readAtOnce / len(s), readAtOnce/len(s) + 1, readAtOnce/len(s) + 2, 3*(readAtOnce/len(s)) + 5} {
+			want := strings.Repeat(s, n)
+			assert.True(t, fmt.Sprintf("$%d\r\n%s", len(want), want) == eval(t, in, &fakeHost{}, `return string.rep(ARGV[1], tonumber(ARGV[2]))`, s, fmt.Sprint(n)), n)
 		}
 	}
 }

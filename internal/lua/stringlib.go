@@ -103,7 +103,19 @@ func (in *Interp) stringRep(l *lua.LState) int {
 		n = maxString/len(s) + 1 // more than charge allows, and no overflow
 	}
 	in.meter.charge(l, n*len(s))
-	l.Push(lua.LString(strings.Repeat(s, n)))
+	if n*len(s) <= readAtOnce {
+		l.Push(lua.LString(strings.Repeat(s, n)))
+		return 1
+	}
+	var b strings.Builder
+	b.Grow(n * len(s))
+	times := readAtOnce/len(s) + 1
+	for piece := strings.Repeat(s, times); n > 0; n -= times {
+		times = min(times, n)
+		b.WriteString(piece[:times*len(s)])
+		in.meter.read(l, times*len(s))
+	}
+	l.Push(lua.LString(b.String()))
 	return 1
 }
 
