@@ -42,8 +42,12 @@ type Client struct {
 	closeErr   error
 }
 
-// New returns a client of the given nodes, at least one, an odd number. The client takes them over: Close
-// closes those that have a Close method.
+// New returns a client of the given nodes, at least one. The client takes them over: Close closes those that
+// have a Close method. N nodes tolerate the failure of (N-1)/2, since it takes N/2+1 to decide: with an even
+// number of them one is wasted.
+//
+// Each must be a server of its own. Nodes of NodeOf that turn out to have reached the same one, by its run_id,
+// have one vote together: the second refuses everything and says why.
 //
 // Nodes made by NodeOf wake waiters by message and can be listed and pinged. Other implementations of
 // redlock.Node take part in the protocol; waiting on them falls back on the remaining ttl.
@@ -61,9 +65,15 @@ func New(nodes []redlock.Node, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	reached := &servers{}
+	seen := make(map[*link]bool)
 	for _, n := range nodes {
 		if l, ok := n.(*link); ok {
-			l.configure(set.timeout, set.logger)
+			if seen[l] {
+				return nil, fmt.Errorf("%w: node %v is given twice, but has one vote", ErrInvalid, l)
+			}
+			seen[l] = true
+			l.configure(set.timeout, set.logger, reached)
 		}
 	}
 	var id [8]byte
@@ -144,10 +154,12 @@ func (c *Client) Resume(ctx context.Context, h Handle, opts ...LockOption) (*Lea
 func (c *Client) Nodes() (n, majority int) { return len(c.nodes), c.majority }
 
 // Close releases every lease that is still held (their contexts end with ErrReleased), ends all waits with
-// ErrClosed, waits until the releases are confirmed or ctx is done, and then closes the links to the nodes.
-// No goroutine and no subscription is left, whatever it returns. Later calls return what the first did.
+// ErrClosed, waits until a majority of nodes has confirmed the releases or ctx is done, and then closes the
+// links to the nodes. Nodes that have not answered by then get 50 ms: a slow one receives its releases, and
+// one that hangs costs no more. No goroutine and no subscription is left, whatever it returns. Later calls
+// return what the first did.
 //
-// The error is the context's, or ErrQuorum, if not everything could be confirmed in time.
+// The error is the context's, or ErrQuorum, if a majority could not confirm everything in time.
 func (c *Client) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() { c.closeErr = c.close(ctx, c.unlockAll) })
 	return c.closeErr
@@ -178,22 +190,37 @@ func (c *Client) close(ctx context.Context, part func(context.Context) error) er
 	case <-ctx.Done():
 	}
 	err := part(ctx)
-	c.wakes.close()
+	c.wakes.end()
+	for _, n := range c.nodes {
+		if l, ok := n.(*link); ok {
+			l.closeSide() // else a subscription that waits for a node that hangs would keep us
+		}
+	}
+	c.wakes.wait()
 	if e := c.quorum.Close(ctx); err == nil {
 		err = e
 	}
-	var links sync.WaitGroup
-	for _, n := range c.nodes {
-		if closer, ok := n.(io.Closer); ok {
-			links.Go(func() { closer.Close() })
-		}
-	}
-	links.Wait()
+	c.closeNodes()
 	<-calls
 	part(ctx) // leases of calls that ended after the first round
 	c.dog.close()
 	c.background.Wait()
 	return err
+}
+
+// closeNodes closes what was taken over. The quorum has waited for as long as there was a reason to: links
+// are cut.
+func (c *Client) closeNodes() {
+	var wg sync.WaitGroup
+	for _, n := range c.nodes {
+		switch n := n.(type) {
+		case *link:
+			wg.Go(func() { n.shut(0) })
+		case io.Closer:
+			wg.Go(func() { n.Close() })
+		}
+	}
+	wg.Wait()
 }
 
 // unlockAll releases all leases at once and returns the first error that is no loss.

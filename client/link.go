@@ -38,12 +38,12 @@ var (
 //
 // Everything that is to be sent while a batch is under way becomes the next batch: one pipeline, one write,
 // one round trip, whatever the number of goroutines. One goroutine, started with the first request and ended
-// by Close, runs all batches of a link; so requests are executed in the order of Send. A batch whose connection fails is answered with errors and never sent again. The next connection is
-// tried after a pause, during which requests are refused at once: a node that is down or hangs costs its
-// callers nothing.
+// by Close, runs all batches of a link; so requests are executed in the order of Send. A batch whose connection
+// fails is answered with errors and never sent again. The next connection is tried after a pause, during which
+// requests are refused at once: a node that is down or hangs costs its callers nothing.
 type link struct {
 	name string
-	dial func(timeout time.Duration) (wire, redis.UniversalClient)
+	dial func(l *link) (wire, redis.UniversalClient) // called once timeout and log are set
 
 	setup sync.Once // sets the following
 	wire  wire
@@ -51,6 +51,7 @@ type link struct {
 	side    redis.UniversalClient
 	timeout time.Duration
 	log     *slog.Logger
+	servers *servers // what the client's links have reached
 
 	mu      sync.Mutex
 	backlog []pending
@@ -60,6 +61,7 @@ type link struct {
 	downUntil clock.Instant
 	downErr   error
 	fails     int
+	twin      bool // the last failure was that the server stands behind another link
 
 	more chan struct{} // has a token when there may be a backlog, or the link was closed
 	wg   sync.WaitGroup
@@ -78,16 +80,25 @@ type wire interface {
 	// is a cluster). An error of the connection is set on every command that has no reply of its own.
 	// certain reports that not one of them was sent.
 	run(cmds []redis.Cmder) (certain bool, err error)
+	// closeSide ends what goes on beside the protocol, calls under way included. It may be called again.
+	closeSide()
+	// close ends a run that is under way with an error, and all that come after it. The servers behind a
+	// Cluster or a Ring are the exception: there a run ends by the timeouts of the user's client.
 	close() error
 }
 
 // configure gives the link the settings of its client. The first call counts.
-func (l *link) configure(timeout time.Duration, log *slog.Logger) {
+func (l *link) configure(timeout time.Duration, log *slog.Logger, s *servers) {
 	l.setup.Do(func() {
-		l.timeout, l.log = timeout, log
-		l.wire, l.side = l.dial(timeout)
+		l.timeout, l.log, l.servers = timeout, log, s
+		l.wire, l.side = l.dial(l)
 		l.more = make(chan struct{}, 1)
 	})
+}
+
+// configureAlone is for a node that is used without a Client.
+func (l *link) configureAlone() {
+	l.configure(time.Second, slog.New(slog.DiscardHandler), &servers{})
 }
 
 // String returns the node's address.
@@ -95,7 +106,7 @@ func (l *link) String() string { return l.name }
 
 // Send implements redlock.Node.
 func (l *link) Send(req redlock.Request, reply func(redlock.Reply)) {
-	l.configure(time.Second, slog.New(slog.DiscardHandler)) // a node that is used without a Client
+	l.configureAlone()
 	if err := l.enqueue(pending{req: req, reply: reply, since: clock.Now()}); err != nil {
 		reply(unsent(err))
 	}
@@ -136,7 +147,7 @@ func (l *link) run() {
 		batch, behind := l.cutOff(batch)
 		refuse(behind, errBehind)
 		if err := l.execute(batch); err != nil {
-			refuse(l.fail(err), fmt.Errorf("%w: %w", errDown, err))
+			refuse(l.fail(err))
 		}
 	}
 }
@@ -169,20 +180,31 @@ func (l *link) cutOff(batch []pending) (fresh, behind []pending) {
 	return batch, behind
 }
 
-// fail notes that the node is down and takes everything that waits for it.
-func (l *link) fail(err error) []pending {
+// fail notes that the node is down, or no node of its own, and takes everything that waits for it. It returns
+// with what to refuse it.
+func (l *link) fail(err error) ([]pending, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fails == 0 && !l.closed {
+	var same *sameServerError
+	twin := errors.As(err, &same)
+	switch {
+	case l.closed:
+	case twin && !l.twin:
+		l.log.Error("node has no vote", "node", l.name, "err", err)
+	case l.fails == 0:
 		l.log.Warn("node is down", "node", l.name, "err", err)
 	}
+	l.twin = l.twin || twin
 	pause := min(minBackoff<<min(l.fails, 10), maxBackoff)
 	l.fails++
 	l.downUntil = clock.Now().Add(pause/2 + rand.N(pause))
-	l.downErr = fmt.Errorf("%w: %w", errDown, err)
+	l.downErr = err
+	if !twin {
+		l.downErr = fmt.Errorf("%w: %w", errDown, err)
+	}
 	waiting := l.backlog
 	l.backlog = nil
-	return waiting
+	return waiting, l.downErr
 }
 
 func (l *link) recovered() {
@@ -191,7 +213,7 @@ func (l *link) recovered() {
 	if l.fails > 0 {
 		l.log.Info("node is back", "node", l.name)
 	}
-	l.fails, l.downErr = 0, nil
+	l.fails, l.downErr, l.twin = 0, nil, false
 }
 
 // execute sends one batch and answers all of it. The error is that of the connection, not of a request.
@@ -317,18 +339,44 @@ func unsent(err error) redlock.Reply {
 	return redlock.Reply{Status: redlock.StatusError, Err: err, NotSent: true}
 }
 
-// Close refuses further requests, lets those that were taken be sent, and closes the connection when they
-// are answered. It waits for no longer than the node's timeouts.
-func (l *link) Close() error {
+// linger is how long Close waits for what is under way.
+const linger = 50 * time.Millisecond
+
+// Close refuses further requests and closes the connection when those that were taken are answered, or after
+// a moment (50 ms): what is not answered then fails.
+func (l *link) Close() error { return l.shut(linger) }
+
+// shut is Close with another time to wait.
+func (l *link) shut(grace time.Duration) error {
 	l.mu.Lock()
 	again := l.closed
 	l.closed = true
 	l.mu.Unlock()
-	l.configure(time.Second, slog.New(slog.DiscardHandler))
+	l.configureAlone()
 	l.poke()
-	l.wg.Wait()
+	done := make(chan struct{})
+	go func() {
+		l.wg.Wait()
+		close(done)
+	}()
 	if again {
+		<-done
 		return nil
 	}
-	return l.wire.close()
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+	l.wire.closeSide()
+	err := l.wire.close()
+	<-done
+	return err
+}
+
+// closeSide ends subscriptions, scans and pings.
+func (l *link) closeSide() {
+	l.configureAlone()
+	l.wire.closeSide()
 }

@@ -52,11 +52,12 @@ func succeed(cmds ...redis.Cmder) {
 	}
 }
 
+func (w *fakeWire) closeSide()   {}
 func (w *fakeWire) close() error { return nil }
 
 func fakeLink(w *fakeWire, timeout time.Duration) *link {
-	l := &link{name: "fake", dial: func(time.Duration) (wire, redis.UniversalClient) { return w, nil }}
-	l.configure(timeout, slog.New(slog.DiscardHandler))
+	l := &link{name: "fake", dial: func(*link) (wire, redis.UniversalClient) { return w, nil }}
+	l.configure(timeout, slog.New(slog.DiscardHandler), &servers{})
 	return l
 }
 
@@ -109,7 +110,7 @@ func TestLink_Batches(t *testing.T) {
 		synctest.Wait()
 		r.send(l, "d")
 		assert.Zero(t, time.Since(began))
-		require.NoError(t, l.Close())
+		require.NoError(t, l.shut(time.Minute))
 		assert.Equal(t, [][]string{{"a"}, {"b", "c", "b", "d"}}, w.batches)
 		assert.Equal(t, []string{"a ok", "b ok", "c ok", "b ok", "d ok"}, r.got())
 		r.send(l, "e")
@@ -153,7 +154,7 @@ func TestLink_FailingNode(t *testing.T) {
 		assert.Equal(t, "d not sent", r.got()[maxBacklog+2], "no attempt to connect so soon")
 		time.Sleep(2 * minBackoff)
 		r.send(l, "e")
-		require.NoError(t, l.Close())
+		require.NoError(t, l.shut(time.Minute))
 		assert.Equal(t, "e ok", r.got()[maxBacklog+3])
 		assert.Equal(t, [][]string{{"a", "b"}, {"e"}}, w.batches)
 	})
@@ -169,7 +170,7 @@ func TestLink_NothingSent(t *testing.T) {
 		}}
 		l := fakeLink(w, time.Minute)
 		r.send(l, "a")
-		require.NoError(t, l.Close())
+		require.NoError(t, l.shut(time.Minute))
 		assert.Equal(t, []string{"a not sent"}, r.got())
 	})
 }
@@ -184,7 +185,7 @@ func TestLink_CutsOff(t *testing.T) {
 		r.send(l, "late")
 		time.Sleep(500 * time.Millisecond)
 		r.send(l, "fresh")
-		require.NoError(t, l.Close())
+		require.NoError(t, l.shut(time.Minute))
 		assert.Equal(t, [][]string{{"a"}, {"fresh"}}, w.batches)
 		assert.Equal(t, []string{"a ok", "late not sent", "fresh ok"}, r.got())
 	})
@@ -215,7 +216,7 @@ func TestLink_NoScript(t *testing.T) {
 		r.send(l, "b", "c", "b", "d", "b")
 		time.Sleep(1500 * time.Millisecond)
 		r.send(l, "e")
-		require.NoError(t, l.Close())
+		require.NoError(t, l.shut(time.Minute))
 		assert.Equal(t, [][]string{{"a"}, {"b", "c", "b", "d", "b"}, {"c by source", "d by source"}, {"e"}}, w.batches)
 		assert.Equal(t, []string{"a ok", "b not sent", "b ok", "b ok", "c ok", "d ok", "e ok"}, r.got())
 	})
@@ -235,7 +236,7 @@ func TestLink_Backoff(t *testing.T) {
 			(&replies{}).send(l, "a")
 			time.Sleep(time.Millisecond)
 		}
-		require.NoError(t, l.Close())
+		require.NoError(t, l.shut(time.Minute))
 		// Each attempt takes a second; the pauses are one to three seconds once they have grown.
 		assert.Greater(t, len(w.batches), 75)
 		assert.Less(t, len(w.batches), 160)

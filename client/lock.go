@@ -44,11 +44,14 @@ const (
 
 // A WaitError tells for what Lock had waited when it gave up. errors.Is and errors.As reach ctx's error and
 // its cause, and what the last attempt ended with: errors.As finds the *HeldError that says who was in the
-// way.
+// way, and errors.Is tells whether it was ErrHeld, ErrQuorum or ErrQuarantine.
 type WaitError struct {
 	Name  string
 	Waits error // the context's error and its cause, or ErrClosed
-	Last  error // what the last attempt ended with; nil if there was none
+	// Last is what the last attempt that came to an end ended with: a *HeldError, a *QuorumError, a
+	// *QuarantineError. It is nil if there was none: the wait was over while the call stood behind others of
+	// the same client that wait for the same lock, or before enough nodes had answered.
+	Last error
 }
 
 func (e *WaitError) Error() string {
@@ -200,7 +203,7 @@ func (c *Client) wait(ctx context.Context, name string, set lockSettings, w *wai
 		g, err := c.quorum.Acquire(ctx, a)
 		if err == nil {
 			l := c.newLease(ctx, g, set, a.Waiter)
-			l.waited = p.lastHeld != nil
+			l.waited = p.met
 			return l, nil
 		}
 		if err := c.pause(ctx, &p, err, a.Waiter, w); err != nil {
@@ -208,7 +211,7 @@ func (c *Client) wait(ctx context.Context, name string, set lockSettings, w *wai
 				c.quorum.Leave(name, a.Waiter)
 			}
 			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
-				return nil, c.waitError(ctx, name, p.lastHeld)
+				return nil, c.waitError(ctx, name, p.last)
 			}
 			return nil, err
 		}
@@ -225,8 +228,13 @@ func (c *Client) pause(ctx context.Context, p *plan, failed error, entry redlock
 		return err
 	}
 	if hear && entry.ID == "" {
-		c.wakes.start(ctx)
-		return ctx.Err() // now for the attempt that queues
+		c.wakes.start(ctx, c.closing)
+		select {
+		case <-c.closing:
+			return ErrClosed
+		default:
+			return ctx.Err() // now for the attempt that queues
+		}
 	}
 	t := time.NewTimer(delay)
 	defer t.Stop()
@@ -260,9 +268,10 @@ type plan struct {
 	ttl      time.Duration
 	giveUp   clock.Instant // when to give up unless there is a quorum before
 
-	splits   int   // in a row
-	blanks   int   // attempts without a quorum, in a row
-	lastHeld error // what the last attempt that met a quorum ended with
+	splits int   // in a row
+	blanks int   // attempts without a quorum, in a row
+	met    bool  // an attempt has met a quorum: there was something to wait for
+	last   error // what the last attempt ended with
 }
 
 // next returns how long to wait, and whether messages are worth listening for meanwhile; or the error with
@@ -278,6 +287,7 @@ func (p *plan) next(failed error) (delay time.Duration, hear bool, err error) {
 		p.quorate(failed)
 		return min(quarantine.Remaining, quarantinePoll) + rand.N(maxPoll), false, nil
 	case errors.Is(failed, redlock.ErrQuorum):
+		p.last = failed
 		now := clock.Now()
 		if !now.Before(p.giveUp) {
 			return 0, false, failed
@@ -293,7 +303,7 @@ func (p *plan) next(failed error) (delay time.Duration, hear bool, err error) {
 
 // quorate notes that a majority has answered.
 func (p *plan) quorate(failed error) {
-	p.lastHeld = failed
+	p.last, p.met = failed, true
 	p.blanks = 0
 	p.giveUp = clock.Now().Add(min(patience, p.ttl))
 }

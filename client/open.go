@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,10 +23,10 @@ import (
 // 6379. Query parameters are those of redis.ParseURL; what they say of retries, timeouts and pools does not
 // apply, see WithTimeout. A comma, slash or @ in a password is written with a percent sign.
 //
-// Nodes must be independent masters, an odd number of them. Nothing is dialled before it is needed, so Open
+// Nodes must be independent masters, see New for their number. Nothing is dialled before it is needed, so Open
 // succeeds while nodes are down; ask Health.
 //
-// Errors: ErrInvalid for a URL that cannot be understood or names a node twice. Its user and password are
+// Errors: ErrInvalid for a URL that cannot be understood, has an empty item or names a node twice. Its user and password are
 // not repeated in the message.
 func Open(url string, opts ...Option) (*Client, error) {
 	parsed, err := parseNodes(url)
@@ -43,8 +42,8 @@ func Open(url string, opts ...Option) (*Client, error) {
 
 // singleNode returns the node of one server.
 func singleNode(base *redis.Options) *link {
-	return &link{name: base.Addr, dial: func(timeout time.Duration) (wire, redis.UniversalClient) {
-		w := newOwnWire(base, timeout)
+	return &link{name: base.Addr, dial: func(l *link) (wire, redis.UniversalClient) {
+		w := newOwnWire(base, l)
 		return w, w.side
 	}}
 }
@@ -64,7 +63,7 @@ func NodeOf(rdb redis.UniversalClient) redlock.Node {
 	if single, ok := rdb.(*redis.Client); ok {
 		return singleNode(single.Options())
 	}
-	l := &link{name: "cluster", dial: func(time.Duration) (wire, redis.UniversalClient) {
+	l := &link{name: "cluster", dial: func(*link) (wire, redis.UniversalClient) {
 		return &sharedWire{rdb: rdb}, rdb
 	}}
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
@@ -80,7 +79,11 @@ var scheme = regexp.MustCompile(`^[a-z]+://`)
 func parseNodes(list string) ([]*redis.Options, error) {
 	var all []*redis.Options
 	seen := make(map[string]bool)
-	for _, one := range splitNodes(list) {
+	urls, err := splitNodes(list)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range urls {
 		o, err := redis.ParseURL(one)
 		if err != nil {
 			return nil, fmt.Errorf("%w: node %d: %w", ErrInvalid, len(all)+1, withoutURL(err))
@@ -95,8 +98,8 @@ func parseNodes(list string) ([]*redis.Options, error) {
 }
 
 // splitNodes returns the URL of each node: "redis://u:p@a,b/2" becomes "redis://u:p@a/2", "redis://u:p@b/2".
-func splitNodes(list string) []string {
-	var urls []string
+// An item without an address is an error: redis.ParseURL would take it for localhost.
+func splitNodes(list string) (urls []string, err error) {
 	var head, tail string // what stands before and after the addresses of the list at hand
 	head = "redis://"
 	parts := strings.Split(list, ",")
@@ -133,10 +136,13 @@ func splitNodes(list string) []string {
 			if k == n-1 {
 				addr = strings.TrimSuffix(addr, tail)
 			}
+			if addr == "" {
+				return nil, fmt.Errorf("%w: item %d of %d in the list of nodes is empty", ErrInvalid, len(urls)+1, len(parts))
+			}
 			urls = append(urls, head+addr+tail)
 		}
 	}
-	return urls
+	return urls, nil
 }
 
 // withoutURL takes the URL, and the password in it, out of an error.

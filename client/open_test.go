@@ -32,6 +32,7 @@ func TestParseNodes(t *testing.T) {
 		"redis://a:1,a:1":                     nil,
 		"http://a:1":                          nil,
 		"redis://a:1/x":                       nil,
+		"redis://:1":                          {{addr: "localhost:1"}}, // as redis.ParseURL says
 	} {
 		t.Run(url, func(t *testing.T) {
 			options, err := parseNodes(url)
@@ -46,6 +47,27 @@ func TestParseNodes(t *testing.T) {
 			}
 			assert.Equal(t, want, got)
 		})
+	}
+}
+
+// Ensure that an item without an address is an error that says so, and not localhost.
+func TestParseNodes_EmptyItem(t *testing.T) {
+	for url, want := range map[string]string{
+		"":                          "item 1 of 1",
+		"redis://":                  "item 1 of 1",
+		"redis://user:pw@/2":        "item 1 of 1",
+		",,,":                       "item 1 of 4",
+		"a:1,b:2,c:3,":              "item 4 of 4",
+		"redis://a:1,b:2,/3":        "item 3 of 3",
+		"a:1, ,c:3":                 "item 2 of 3",
+		"redis://a:1,,redis://b:2":  "item 2 of 3",
+		"redis://a:1,redis://,c:3":  "item 2 of 3",
+		"unix:///run/a.sock,?db=1":  "item 2 of 2",
+		"redis://a:1/1,redis://u@/": "item 2 of 2",
+	} {
+		_, err := parseNodes(url)
+		require.ErrorIs(t, err, ErrInvalid, url)
+		assert.ErrorContains(t, err, want+" in the list of nodes is empty", url)
 	}
 }
 

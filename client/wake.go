@@ -76,8 +76,8 @@ func (n *notifier) ready() bool {
 }
 
 // start makes the subscriptions, and returns when a majority of them is up, the nodes' timeout has passed,
-// or ctx is done. Whoever joins a queue before that may miss the message for it.
-func (n *notifier) start(ctx context.Context) {
+// or ctx or closing is done. Whoever joins a queue before that may miss the message for it.
+func (n *notifier) start(ctx context.Context, closing <-chan struct{}) {
 	n.mu.Lock()
 	if !n.started {
 		n.started = true
@@ -100,6 +100,7 @@ func (n *notifier) start(ctx context.Context) {
 	select {
 	case <-n.settled:
 	case <-ctx.Done():
+	case <-closing:
 	}
 }
 
@@ -261,14 +262,16 @@ func (n *notifier) unregister(w *waiter) {
 	delete(n.waiters, w.id)
 }
 
-// close ends the subscriptions and waits for their goroutines.
-func (n *notifier) close() {
+// end ends the subscriptions.
+func (n *notifier) end() {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.started = true // nobody starts them after this
 	n.stop()
-	n.mu.Unlock()
-	n.wg.Wait()
 }
+
+// wait waits, after end, for the subscriptions' goroutines.
+func (n *notifier) wait() { n.wg.Wait() }
 
 // A waiter is one call to Lock that waits on the nodes. Its id is CLIENT/SINCE: Since is unique within a
 // client, so the id alone is enough to find the entry in a queue.

@@ -15,8 +15,8 @@ import (
 )
 
 // nodeOptions makes of a go-redis client's options those of a link: nothing is tried twice, nothing takes
-// longer than the timeout, nothing is sent that was not asked for.
-func nodeOptions(base *redis.Options, timeout time.Duration) *redis.Options {
+// longer than the timeout, nothing is sent that was not asked for, and nothing outlives life.
+func nodeOptions(life context.Context, base *redis.Options, timeout time.Duration) *redis.Options {
 	o := *base
 	o.MaxRetries = -1
 	o.DialerRetries = 1
@@ -33,6 +33,7 @@ func nodeOptions(base *redis.Options, timeout time.Duration) *redis.Options {
 	if dial == nil {
 		dial = redis.NewDialer(&o)
 	}
+	dial = cuttable(life, dial)
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
@@ -65,7 +66,10 @@ func (c stillborn) SetWriteDeadline(time.Time) error { return nil }
 // before each use whether the server has closed the connection meanwhile, and dials a new one if so.
 type ownWire struct {
 	rdb  *redis.Client
-	side *redis.Client // for the link; closed with the wire
+	side *redis.Client // for the link
+	link *link
+	// cut and cutSide close the connections of rdb and side.
+	cut, cutSide context.CancelFunc
 	// ready is false from the beginning of a dial until the connection's scripts are loaded: a batch that
 	// fails meanwhile was certainly not sent.
 	ready atomic.Bool
@@ -73,9 +77,11 @@ type ownWire struct {
 	last atomic.Pointer[[2]string]
 }
 
-func newOwnWire(base *redis.Options, timeout time.Duration) *ownWire {
-	w := &ownWire{}
-	o := nodeOptions(base, timeout)
+func newOwnWire(base *redis.Options, l *link) *ownWire {
+	w := &ownWire{link: l}
+	var life context.Context
+	life, w.cut = context.WithCancel(context.Background())
+	o := nodeOptions(life, base, l.timeout)
 	dial, connected := o.Dialer, o.OnConnect
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		w.ready.Store(false)
@@ -94,8 +100,21 @@ func newOwnWire(base *redis.Options, timeout time.Duration) *ownWire {
 		return nil
 	}
 	w.rdb = redis.NewClient(o)
-	beside := nodeOptions(base, timeout)
+	life, w.cutSide = context.WithCancel(context.Background())
+	beside := nodeOptions(life, base, l.timeout)
 	beside.PoolSize, beside.MaxIdleConns = 256, 1
+	beside.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
+		if connected != nil {
+			if err := connected(ctx, cn); err != nil {
+				return err
+			}
+		}
+		info, err := cn.Info(ctx, "server").Result()
+		if err != nil && !isReply(err) {
+			return err
+		}
+		return l.servers.check(l, runIDOf(info))
+	}
 	w.side = redis.NewClient(beside)
 	return w
 }
@@ -111,12 +130,13 @@ func (w *ownWire) greet(ctx context.Context, cn *redis.Conn) error {
 		pipe.Do(ctx, "client", "kill", "id", last[0], "addr", last[1])
 	}
 	self := pipe.Do(ctx, "client", "info")
+	server := pipe.Info(ctx, "server")
 	var loads []*redis.StringCmd
 	for _, s := range redlock.Scripts() {
 		loads = append(loads, pipe.ScriptLoad(ctx, s.Source))
 	}
-	// The first failing command's error says nothing about the others: CLIENT may be denied by an ACL, which
-	// costs only that second guard.
+	// The first failing command's error says nothing about the others: CLIENT or INFO may be denied by an
+	// ACL, which costs only that second guard, or the check that two names are not one server.
 	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
 		return err
 	}
@@ -131,7 +151,7 @@ func (w *ownWire) greet(ctx context.Context, cn *redis.Conn) error {
 			return err
 		}
 	}
-	return nil
+	return w.link.servers.claim(w.link, runIDOf(server.Val()))
 }
 
 // infoField returns a field of CLIENT INFO, whose text is "id=3 addr=127.0.0.1:60123 ...".
@@ -196,7 +216,15 @@ func loadScripts(ctx context.Context, rdb redis.Cmdable) error {
 	return err
 }
 
-func (w *ownWire) close() error { return errors.Join(w.rdb.Close(), w.side.Close()) }
+func (w *ownWire) closeSide() {
+	w.cutSide()
+	w.side.Close()
+}
+
+func (w *ownWire) close() error {
+	w.cut()
+	return w.rdb.Close()
+}
 
 // A sharedWire is the wire of a node that is more than one server: a Cluster or a Ring. It goes through the
 // user's own client, whose routing it needs and whose timeouts apply; nothing of it is closed.
@@ -230,4 +258,5 @@ func (w *sharedWire) loadScripts() error {
 	return loadScripts(ctx, w.rdb)
 }
 
+func (w *sharedWire) closeSide()   {}
 func (w *sharedWire) close() error { return nil }
