@@ -34,12 +34,14 @@ type run struct {
 }
 
 // Run starts the command in its own process group, with the standard streams of this process, and returns
-// when the command has ended. The errors are those of starting it; StartCode says what a shell makes of them.
+// when the command has ended. Of several values of one variable in env the last counts, as with os/exec. The
+// errors are those of starting it; StartCode says what a shell makes of them.
 //
 // Signals that arrive on the channel, for which Signals have been asked with signal.Notify, are passed on to
-// the process group. When the lease is within guard
-// of its end the group gets SIGTERM, at its end SIGKILL. A command that is stopped from the terminal stops
-// this process too, and goes on with it, if the lease has lived that long.
+// the process group. When the lease is within guard of its end the group gets SIGTERM, at its end SIGKILL.
+// When the lease is lost before, somebody else may already have the lock, and the group gets SIGKILL at once.
+// A command that is stopped from the terminal stops this process too, and goes on with it, if the lease has
+// lived that long.
 //
 // On Linux the command is killed when this process dies, whatever it dies of. Its own children are not:
 // they get only what is sent to the group.
@@ -51,6 +53,8 @@ func Run(argv, env []string, lease Lease, guard time.Duration, signals <-chan os
 	r := &run{lease: lease, guard: guard, terminal: openTerminal(), changes: make(chan syscall.WaitStatus)}
 	defer r.terminal.close()
 	started := make(chan error)
+	// Not syscall's business: it would hand on both values of a variable, and programs differ in which they see.
+	env = (&exec.Cmd{Env: env}).Environ()
 	go r.start(path, argv, env, started)
 	if err := <-started; err != nil {
 		return Exit{}, err

@@ -153,6 +153,17 @@ func TestRun_ObeysTheGuard(t *testing.T) {
 	assert.Eventually(t, func() bool { return gone(inner) }, 10*time.Second, 5*time.Millisecond)
 }
 
+// Ensure that a command whose lock somebody else may have is killed at once, without a chance to go on, however
+// long its lease would have lasted.
+func TestRun_LostKills(t *testing.T) {
+	path, line := pipe(t)
+	lease := leaseFor(time.Hour)
+	wait := start(t, `trap 'exit 3' TERM; echo ready >"$P"; while :; do sleep 0.02; done`, []string{"P=" + path}, lease, nil)
+	require.Equal(t, "ready", line())
+	close(lease.lost)
+	assert.Equal(t, Exit{Code: 137, Lost: true}, wait())
+}
+
 // Ensure that a command that was stopped hears that it must end.
 func TestRun_GuardContinuesAStopped(t *testing.T) {
 	path, line := pipe(t)
