@@ -14,14 +14,16 @@ import (
 // tokenHeader repeats the fencing token where a shell script finds it without reading JSON.
 const tokenHeader = "X-Lock-Token"
 
+type acquireRequest struct {
+	TTL   *duration `json:"ttl,omitempty" doc:"How long the lock lives after it was taken or renewed. Default: the server's, 15s unless it was configured."`
+	Wait  duration  `json:"wait,omitempty" doc:"How long to wait for the lock if it is held. Default: not at all. Without a quorum of nodes the wait ends early, after two seconds or the ttl if that is shorter, with 503."`
+	Owner string    `json:"owner,omitempty" maxLength:"256" doc:"A label that others are shown as the holder, at most 256 bytes. Not a secret." example:"w1"`
+}
+
 type acquireInput struct {
-	Name string `path:"name" doc:"The lock's name: 1 to 512 bytes of UTF-8. Percent-encode it; a slash is %2F." example:"orders%2F42"`
-	Hold string `query:"hold" enum:"stream" doc:"With stream the answer is a stream of events, the lock lives exactly as long as the connection, and lockd renews it."`
-	Body struct {
-		TTL   *duration `json:"ttl,omitempty" doc:"How long the lock lives after it was taken or renewed. Default: the server's, 15s unless it was configured."`
-		Wait  duration  `json:"wait,omitempty" doc:"How long to wait for the lock if it is held. Default: not at all."`
-		Owner string    `json:"owner,omitempty" maxLength:"256" doc:"A label that others are shown as the holder, at most 256 bytes. Not a secret." example:"w1"`
-	} `nameHint:"AcquireRequest"`
+	Name string          `path:"name" doc:"The lock's name: 1 to 512 bytes of UTF-8. Percent-encode it; a slash is %2F." example:"orders%2F42"`
+	Hold string          `query:"hold" enum:"stream" doc:"With stream the answer is a stream of events, the lock lives exactly as long as the connection, and lockd renews it."`
+	Body *acquireRequest // nil for an empty body, which asks for all the defaults
 }
 
 type leaseInput struct {

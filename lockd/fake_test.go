@@ -138,7 +138,6 @@ func (b *fakeBackend) Health(context.Context) client.Health {
 	return h
 }
 
-
 // A fakeLease ends by itself unless it is renewed, as a real one does.
 type fakeLease struct {
 	b      *fakeBackend

@@ -22,7 +22,7 @@ import (
 //   - Host must name the loopback interface or one of Config.Hosts, so that a page whose own name was rebound
 //     to 127.0.0.1 is refused, though the browser takes us for its origin.
 //   - Origin and Sec-Fetch-Site, where a browser sends them, must be our own.
-//   - POST must say that its body is JSON, even when there is none: a form or a no-cors fetch cannot say that
+//   - POST must say that its body is JSON, even when it is empty: a form or a no-cors fetch cannot say that
 //     without asking first, and OPTIONS is never answered with a leave. PUT and DELETE cannot be sent without
 //     asking first at all; with a body they must say JSON, too.
 //   - No answer carries a CORS header, so that no page can read one.
@@ -86,8 +86,11 @@ func refuseMediaType(r *http.Request) *problem {
 			return nil
 		}
 	}
-	p := newProblem(http.StatusUnsupportedMediaType, codeMediaType,
-		"the request needs the header Content-Type: application/json, even if its body is empty (curl: --json '{}')")
+	detail := "the body needs the header Content-Type: application/json (curl: --json '{}')"
+	if r.Method == http.MethodPost {
+		detail = "the request needs the header Content-Type: application/json, even if its body is empty (curl: --json '{}')"
+	}
+	p := newProblem(http.StatusUnsupportedMediaType, codeMediaType, "%s", detail)
 	p.header.Set("Accept-Post", "application/json")
 	return p
 }

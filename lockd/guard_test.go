@@ -87,6 +87,21 @@ func TestGuard_WebPages(t *testing.T) {
 	}
 }
 
+// Ensure that an empty body asks for all the defaults, if it is said to be JSON.
+func TestGuard_EmptyBody(t *testing.T) {
+	s, b := newFakeServer(t, Config{TTL: 20 * time.Second})
+	req := request(context.Background(), "POST", "/v1/locks/job", "")
+	a := ask(s, req)
+	require.Equal(t, 415, a.status)
+	assert.Contains(t, a.problem(t).Detail, "even if its body is empty")
+	req.Header.Set("Content-Type", "application/json")
+	a = ask(s, req)
+	require.Equal(t, 200, a.status, a.text)
+	assert.Equal(t, 20*time.Second, b.lease("job").ttl)
+	a = ask(s, request(context.Background(), "POST", "/v1/locks/job", "{}"))
+	assert.Equal(t, 409, a.status, "the same as {}, which does not wait")
+}
+
 // Ensure that two Origin or Content-Type headers, of which one is fine, are refused.
 func TestGuard_DoubledHeaders(t *testing.T) {
 	s, b := newFakeServer(t, Config{})

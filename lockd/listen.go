@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -34,12 +35,15 @@ func CheckBind(addr string) error {
 		}
 		return nil
 	}
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("lockd: the address %q is neither HOST:PORT nor unix:PATH: %w", addr, err)
 	}
 	if !isLoopback(host) {
 		return notLoopback(addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("lockd: the address %q: %q is not the number of a port", addr, port)
 	}
 	return nil
 }

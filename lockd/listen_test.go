@@ -27,7 +27,7 @@ func TestCheckBind(t *testing.T) {
 		_, err = Listen(context.Background(), addr)
 		assert.ErrorIs(t, err, ErrNotLoopback, addr)
 	}
-	for _, addr := range []string{"", "7080", "localhost", "unix:", "1:2:3"} {
+	for _, addr := range []string{"", "7080", "localhost", "unix:", "1:2:3", "127.0.0.1:", "127.0.0.1:web", "127.0.0.1:65536", "127.0.0.1:-1"} {
 		assert.Error(t, CheckBind(addr), addr)
 	}
 }

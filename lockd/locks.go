@@ -39,7 +39,10 @@ func (s *Server) check(in *acquireInput) *problem {
 	if p := checkName(in.Name); p != nil {
 		return p
 	}
-	body := &in.Body
+	if in.Body == nil {
+		in.Body = &acquireRequest{}
+	}
+	body := in.Body
 	if body.TTL == nil {
 		ttl := duration(s.cfg.TTL)
 		body.TTL = &ttl

@@ -57,6 +57,37 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// slowBackend takes a second to release a lock.
+type slowBackend struct{ *fakeBackend }
+
+type slowLease struct{ lease }
+
+func (b slowBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, wait, renew bool) (lease, error) {
+	l, err := b.fakeBackend.acquire(ctx, name, ttl, owner, wait, renew)
+	return slowLease{l}, err
+}
+
+func (l slowLease) Unlock(ctx context.Context) error {
+	time.Sleep(time.Second)
+	return l.lease.Unlock(ctx)
+}
+
+// Ensure that a stream hears of its release at shutdown when the lock is free, not before.
+func TestShutdown_ReleasesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slowBackend{newFake()}
+		r := newRig(t, b, Config{})
+		st := r.open("job", `{}`, "")
+		defer st.close()
+		require.Equal(t, "acquired", st.next().Event)
+		shut := make(chan error, 1)
+		go func() { shut <- r.s.Shutdown(context.Background()) }()
+		assert.Equal(t, streamEvent{Event: "released", Reason: "shutdown"}, *st.next())
+		assert.Nil(t, b.lease("job"))
+		require.NoError(t, <-shut)
+	})
+}
+
 // Ensure that a server which somebody else serves refuses new locks after Shutdown, while a renewal that still
 // comes in is served or told that its lease is unknown, and that readyz turns.
 func TestShutdown_Mounted(t *testing.T) {
