@@ -25,9 +25,12 @@ type devCommand struct {
 // Validate is called by the parser.
 func (cmd *devCommand) Validate() error {
 	if cmd.Count < 1 || cmd.Count%2 == 0 || cmd.Count > 99 {
-		return fmt.Errorf("--count %d: a majority needs an odd number of nodes, 1 to 99", cmd.Count)
+		return fmt.Errorf("--count %d: an odd number of nodes, 1 to 99", cmd.Count)
 	}
-	if cmd.Port < 1 || cmd.Port+cmd.Count-1 > 65535 {
+	if cmd.Port < 1 {
+		return fmt.Errorf("--port %d: dev needs the number of a port, 1 or more, for its first node", cmd.Port)
+	}
+	if cmd.Port+cmd.Count-1 > 65535 {
 		return fmt.Errorf("--port %d: there is no room for %d ports", cmd.Port, cmd.Count)
 	}
 	return nil
@@ -80,6 +83,10 @@ func whatToTry(out io.Writer, holdfast string, nodes []*embedded, web net.Listen
 	if len(nodes) == 1 {
 		count = "1 node"
 	}
+	note := ""
+	if holdfast == goRun {
+		note = "\nBuild the binary (make build) for the command's own exit code: go run makes 1 of all but 0.\n"
+	}
 	fmt.Fprintf(out, `%-9s %s
 lockd     %s
 
@@ -92,7 +99,7 @@ Run a command while holding a lock, and see who holds what:
   %s lock demo -- sh -c 'echo "I hold $LOCK_NAME with token $LOCK_TOKEN"; sleep 2'
   %s locks ls
   %s locks inspect demo
-
+%s
 Take a lock over HTTP for ten seconds, and look at it:
 
   %s -d '{"ttl": "10s"}' %s/v1/locks/demo
@@ -103,8 +110,11 @@ Each node speaks the Redis protocol:
   redis-cli -p %s SET greeting hello EX 60
 
 Ctrl-C ends it all. Nothing is kept.
-`, count, addresses(nodes), urlOf(web), addresses(nodes), holdfast, holdfast, holdfast, curl, base, curl, base, port)
+`, count, addresses(nodes), urlOf(web), addresses(nodes), holdfast, holdfast, holdfast, note, curl, base, curl, base, port)
 }
+
+// goRun is the invocation of a program that go run has built.
+const goRun = "go run ./cmd/holdfast"
 
 // invocation is how this program can be called again.
 func invocation() string {
@@ -113,7 +123,7 @@ func invocation() string {
 		return "holdfast"
 	}
 	if strings.Contains(path, "go-build") {
-		return "go run ./cmd/holdfast"
+		return goRun
 	}
 	if found, err := exec.LookPath("holdfast"); err == nil && sameFile(found, path) {
 		return "holdfast"

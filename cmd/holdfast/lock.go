@@ -31,7 +31,18 @@ func (*lockCommand) Help() string {
 
 The exit code is the command's own, or 128+n if signal n ended it; %d: the lock was not acquired;
 %d: the lock was lost and the command ended; 126, 127: the command cannot be executed, does not exist;
-%d: wrong usage. Signals are passed on to the command and its children.`, exitNotAcquired, exitLost, exitUsage)
+%d: wrong usage. Signals are passed on to the command and its children.
+
+If the lock cannot be renewed the command gets SIGTERM before the lock's end (see --ttl) and SIGKILL at it;
+if the lock was stolen or forced away, SIGKILL at once, since somebody else may have it.`, exitNotAcquired, exitLost, exitUsage)
+}
+
+// Validate is called by the parser.
+func (cmd *lockCommand) Validate() error {
+	if cmd.Wait != nil && *cmd.Wait < 0 {
+		return fmt.Errorf("--wait %v: negative", *cmd.Wait)
+	}
+	return nil
 }
 
 func (cmd *lockCommand) Run() error {

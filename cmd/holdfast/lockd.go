@@ -17,7 +17,7 @@ import (
 )
 
 type lockdCommand struct {
-	Nodes string `env:"HOLDFAST_NODES" placeholder:"ADDR,ADDR,..." help:"The nodes, an odd number of them, as HOST:PORT or a redis:// URL (${env}). Default: one node inside this process, whose locks end with it."`
+	Nodes string `env:"HOLDFAST_NODES" placeholder:"ADDR,ADDR,..." help:"The nodes, best an odd number of them, as HOST:PORT or a redis:// URL (${env}). Default: one node inside this process, whose locks end with it."`
 	HTTP  string `name:"http" default:"127.0.0.1:7080" placeholder:"ADDR" help:"Where to serve HTTP: HOST:PORT on this machine's loopback, or unix:PATH."`
 }
 
@@ -56,11 +56,14 @@ func (cmd *lockdCommand) Run() error {
 
 // listenHTTP opens lockd's address; an error is one line that says what to do.
 func listenHTTP(ctx context.Context, addr string) (net.Listener, error) {
+	if err := lockd.CheckBind(addr); err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
 	l, err := lockd.Listen(ctx, addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, taken(addr, "--http")
-	case errors.Is(err, lockd.ErrNotLoopback):
+	case errors.Is(err, lockd.ErrNotLoopback): // what the name localhost means here
 		return nil, &exitError{exitUsage, err}
 	}
 	return l, err

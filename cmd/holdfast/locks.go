@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/holdfast-dev/holdfast/client"
 	"github.com/holdfast-dev/holdfast/redlock"
 )
 
@@ -68,6 +69,9 @@ func (cmd *locksInspectCommand) Run() error {
 	state, err := c.InspectAll(ctx, cmd.Name)
 	if closeErr := shutDown(c.Close); err == nil {
 		err = closeErr
+	}
+	if errors.Is(err, client.ErrInvalid) {
+		return &exitError{exitUsage, err}
 	}
 	if err != nil {
 		return err

@@ -10,12 +10,12 @@ import (
 
 // nodesFlag is how a subcommand is told where the locks live.
 type nodesFlag struct {
-	Nodes string `required:"" env:"HOLDFAST_NODES" placeholder:"ADDR,ADDR,..." help:"The nodes, an odd number of them, as HOST:PORT or a redis:// URL (${env})."`
+	Nodes string `required:"" env:"HOLDFAST_NODES" placeholder:"ADDR,ADDR,..." help:"The nodes, best an odd number of them, as HOST:PORT or a redis:// URL (${env})."`
 }
 
 func (f *nodesFlag) open(opts ...client.Option) (*client.Client, error) {
 	if f.Nodes == "" {
-		return nil, &exitError{exitUsage, errors.New("no nodes: HOLDFAST_NODES is empty")}
+		return nil, &exitError{exitUsage, errors.New("no nodes: give their addresses with --nodes or in HOLDFAST_NODES")}
 	}
 	c, err := client.Open(f.Nodes, opts...)
 	if err != nil {

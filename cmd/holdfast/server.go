@@ -31,6 +31,22 @@ type serverCommand struct {
 	MaxQuery      memory   `name:"client-query-buffer-limit" default:"1gb" placeholder:"BYTES" help:"Most bytes of commands that wait to be executed."`
 }
 
+// Validate is called by the parser. It refuses what server.Config would take for its defaults.
+func (cmd *serverCommand) Validate() error {
+	for _, limit := range []struct {
+		flag  string
+		value int64
+	}{
+		{"databases", int64(cmd.Databases)}, {"maxclients", int64(cmd.MaxClients)},
+		{"proto-max-bulk-len", int64(cmd.MaxBulk)}, {"client-query-buffer-limit", int64(cmd.MaxQuery)},
+	} {
+		if limit.value < 1 {
+			return fmt.Errorf("--%s %d: must be at least 1", limit.flag, limit.value)
+		}
+	}
+	return nil
+}
+
 func (cmd *serverCommand) config() server.Config {
 	keepAlive := time.Duration(cmd.TCPKeepalive) * time.Second
 	if keepAlive == 0 {
