@@ -90,6 +90,25 @@ func TestClose_HungHandshake(t *testing.T) {
 	})
 }
 
+// Ensure that a node that does not even accept a connection costs Close no more than one that hangs.
+func TestClose_HungDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 3)
+		ctx := context.Background()
+		nodes[0].dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		c := nodes.client(t)
+		_, err := c.Lock(ctx, "x")
+		require.NoError(t, err)
+		began := time.Now()
+		require.NoError(t, c.Close(ctx))
+		assert.LessOrEqual(t, time.Since(began), closeGrace)
+		nodes[1:].assertClean(t, "x")
+	})
+}
+
 // Ensure that a wait for subscriptions that hang everywhere does not keep Close.
 func TestClose_HungSubscriptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -65,6 +65,7 @@ func (l *limbo) arrive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.conns {
+		c.Conn.SetDeadline(time.Time{}) // that of the client, which is over
 		c.Conn.Write(c.late)
 		synctest.Wait()
 		c.Conn.Close()

@@ -92,12 +92,15 @@ func TestSameServer_Recovers(t *testing.T) {
 		nodes, started := memoryNodes(t, 3)
 		ctx := context.Background()
 		var mu sync.Mutex
-		reached := []int{0, 0, 1} // by node of the client: the server that its name leads to
+		reached := []int{0, -1, 1} // by node of the client: the server that its name leads to; negative: none
 		names := make(cluster, 3)
 		for i := range names {
 			names[i] = testNode{addr: nodes[i].addr, dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				mu.Lock()
 				defer mu.Unlock()
+				if reached[i] < 0 {
+					return nil, errRefused
+				}
 				return nodes[reached[i]].dial(ctx, network, addr)
 			}}
 		}
@@ -112,19 +115,30 @@ func TestSameServer_Recovers(t *testing.T) {
 			require.NoError(t, l.Unlock(ctx))
 			return held
 		}
+		lead := func(name, to int) {
+			mu.Lock()
+			defer mu.Unlock()
+			reached[name] = to
+		}
+		require.Equal(t, 2, votes())
+		lead(1, 0)
 		require.Equal(t, 2, votes())
 		assert.Equal(t, 1, log.count("are the same server"))
 		assert.Equal(t, 1, log.count("node has no vote"))
-		assert.Equal(t, 0, log.count("node is down"))
+		assert.Equal(t, 1, log.count("node is down"), "before it had a server")
 
 		// The server starts again: both names lead to a new run_id, and still there is one vote.
 		started[0].Restart()
 		require.Equal(t, 2, votes())
 
-		mu.Lock()
-		reached[0], reached[1] = 2, 0 // whichever of them has the vote, they are two servers now
-		mu.Unlock()
+		// The first name, which has the vote, leads to another server: the second may have this one.
+		lead(1, -1)
 		started[0].Restart()
+		require.Equal(t, 2, votes())
+		lead(0, 2)
+		lead(1, 0)
+		require.NoError(t, nodes[0].rdb.Do(ctx, "client", "kill", "type", "normal", "skipme", "yes").Err())
+		votes() // it begins before they are all connected
 		require.Equal(t, 3, votes())
 		time.Sleep(time.Second)
 		nodes.assertClean(t, "x")
