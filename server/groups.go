@@ -19,6 +19,7 @@ func commandGroups() [][]*command {
 		setCommands(),
 		listCommands(),
 		blockingListCommands(),
+		blockingZSetCommands(),
 		scriptCommands(),
 		multiCommands(),
 		pubsubCommands(),
