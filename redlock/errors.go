@@ -117,7 +117,7 @@ func (e *NodeError) Error() string { return e.Node + ": " + e.Err.Error() }
 func (e *NodeError) Unwrap() error { return e.Err }
 
 // ErrNoAnswer is the error of a node that had not answered when an operation gave up on it.
-var ErrNoAnswer = errors.New("no answer in time")
+var ErrNoAnswer = errors.New("no answer, or not waited for")
 
 // A QuarantineError tells that so many nodes have lately restarted without their state that no majority
 // can be had from the others. errors.Is(err, ErrQuarantine) holds for it.
