@@ -1,6 +1,9 @@
 package server
 
 import (
+	"runtime"
+	"runtime/metrics"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
@@ -28,6 +31,7 @@ func (s *Server) cron() {
 		s.tendSessionsLocked()
 		next := s.cronPeriodLocked()
 		s.mu.Unlock()
+		s.collectGarbage()
 		if next != period {
 			period = next
 			tick.Reset(period)
@@ -61,6 +65,43 @@ func (s *Server) expireKeysLocked(budget time.Duration) {
 	}
 }
 
+// enoughGarbage is how many bytes of long replies make an early garbage collection worth while.
+const enoughGarbage = 32 << 20
+
+// A garbage is the memory of long replies that have been written. It is to go back to the machine soon: by
+// itself that would happen when the heap has doubled, or minutes later.
+type garbage struct {
+	bytes      atomic.Int64 // not collected yet
+	collecting atomic.Bool
+	again      bool // used by cron alone
+}
+
+// collectGarbage starts a collection if it is worth while. What that costs grows with the live heap, so there
+// must be a quarter of it to gain. The runtime keeps what the collection before the last one thought that
+// the heap would need, so once no more garbage comes there is a second one.
+func (s *Server) collectGarbage() {
+	g := &s.garbage
+	n := g.bytes.Load()
+	enough := n >= enoughGarbage && uint64(n) >= liveHeap()/4
+	if g.collecting.Load() || !enough && !(g.again && n < enoughGarbage) {
+		return
+	}
+	g.again = enough
+	g.bytes.Add(-n)
+	g.collecting.Store(true)
+	s.tasks.Go(func() {
+		runtime.GC()
+		g.collecting.Store(false)
+	})
+}
+
+// liveHeap returns how many bytes the last collection found in use.
+func liveHeap() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
 // tendSessionsLocked looks after the clients that make trouble by doing nothing.
 func (s *Server) tendSessionsLocked() {
 	now := clock.Now()
@@ -85,10 +126,7 @@ func (s *Server) tendSessionsLocked() {
 // softLimitLocked sends the session away when more than the soft limit of its class has been waiting for it
 // for too long.
 func (s *session) softLimitLocked(now clock.Instant) {
-	limit := s.srv.config.NormalOutput
-	if s.class() == classPubSub {
-		limit = s.srv.config.PubSubOutput
-	}
+	limit := s.outputLimit()
 	switch {
 	case limit.Soft == 0 || s.waiting() <= limit.Soft:
 		s.overSoft = 0

@@ -84,6 +84,9 @@ func (srv *Server) call(c *Call) {
 		c.Out.Truncate(mark)
 		c.Out.Error(err)
 	}
+	if c.session.closing {
+		c.session.seal()
+	}
 }
 
 // queues reports whether the command waits for EXEC in an open transaction.

@@ -17,6 +17,9 @@ type outbox struct {
 
 	// size is how many bytes are waiting or being written; cron reads it to judge the soft limit.
 	size atomic.Int64
+	// attentive says that the client gets nothing but replies to what it sends: it can be expected to read
+	// them all before it is read from again, as if there were no outbox.
+	attentive atomic.Bool
 
 	mu     sync.Mutex
 	filled *sync.Cond // something was put in, or closed
@@ -38,12 +41,12 @@ func (s *session) needOutbox() {
 	go o.run()
 }
 
-// append puts replies in and leaves w empty.
+// append puts replies in and leaves w empty. The execution lock is held.
 func (o *outbox) append(w *resp.Writer) {
 	if w.Len() == 0 {
 		return
 	}
-	o.put(func(to *resp.Writer) { to.Raw(w.Bytes()) })
+	o.put(o.s.outputLimit().Hard, func(to *resp.Writer) { to.Append(w) })
 	if w.Cap() > keptBuffer {
 		w.Release()
 	} else {
@@ -51,8 +54,8 @@ func (o *outbox) append(w *resp.Writer) {
 	}
 }
 
-// put lets write append to what is waiting.
-func (o *outbox) put(write func(to *resp.Writer)) {
+// put lets write append to what is waiting, of which there may be hard bytes; 0 is no limit.
+func (o *outbox) put(hard int64, write func(to *resp.Writer)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed || o.broken {
@@ -61,7 +64,7 @@ func (o *outbox) put(write func(to *resp.Writer)) {
 	before := o.w.Len()
 	write(&o.w)
 	size := o.size.Add(int64(o.w.Len() - before))
-	if hard := o.s.srv.limits.Load().pubsub.Hard; hard > 0 && size > hard {
+	if hard > 0 && size > hard {
 		o.overflowLocked()
 		return
 	}
@@ -85,7 +88,7 @@ func (o *outbox) breakLocked() {
 // run is the outbox's goroutine: it writes until the outbox is closed and empty, or the connection fails.
 func (o *outbox) run() {
 	defer close(o.done)
-	var spare []byte
+	var out resp.Writer
 	for {
 		o.mu.Lock()
 		for o.w.Len() == 0 && !o.closed && !o.broken {
@@ -95,11 +98,12 @@ func (o *outbox) run() {
 			o.mu.Unlock()
 			return
 		}
-		out := o.w.Swap(spare)
+		out.Swap(&o.w)
 		o.mu.Unlock()
 
-		ok := o.s.write(out, clock.Now())
-		o.size.Add(int64(-len(out)))
+		size := out.Len()
+		ok := o.s.write(&out, clock.Now())
+		o.size.Add(int64(-size))
 		o.mu.Lock()
 		if !ok {
 			o.breakLocked()
@@ -108,21 +112,21 @@ func (o *outbox) run() {
 		}
 		o.room.Signal()
 		o.mu.Unlock()
-		spare = out
-		if cap(spare) > keptBuffer {
-			spare = nil
-		}
 	}
 }
 
 // outboxRoom is how many bytes may wait before the session stops to read commands.
 const outboxRoom = 1 << 20
 
-// waitRoom waits until less than outboxRoom is waiting. It returns false when the connection has failed.
+// waitRoom waits until less than outboxRoom is waiting, or nothing if the client is attentive. It returns false when the connection has failed.
 func (o *outbox) waitRoom() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.size.Load() > outboxRoom && !o.broken {
+	most := int64(outboxRoom)
+	if o.attentive.Load() {
+		most = 0
+	}
+	for o.size.Load() > most && !o.broken {
 		o.room.Wait()
 	}
 	return !o.broken

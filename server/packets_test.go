@@ -117,6 +117,7 @@ var badPackets = []packet{
 	{name: "binary words", send: "*2\r\n$3\r\n\x00\xff\n\r\n$2\r\n'\"\r\n", rest: "PING\r\n"},
 	{name: "empty command word", send: "*1\r\n$0\r\n\r\n", rest: "PING\r\n"},
 	{name: "quit with more behind it", send: "QUIT\r\nPING\r\n"},
+	{name: "kill oneself in a transaction", send: "MULTI\r\nCLIENT KILL TYPE normal SKIPME no\r\nPING\r\nGET x\r\nEXEC\r\nPING\r\n"},
 	{name: "unknown command with many words", send: "*40\r\n" + strings.Repeat("$9\r\nabcdefghi\r\n", 40), rest: "PING\r\n"},
 	{name: "unknown command with long words", send: "*3\r\n$200\r\n" + strings.Repeat("a", 200) + "\r\n$200\r\n" + strings.Repeat("b", 200) + "\r\n$1\r\nc\r\n", rest: "PING\r\n"},
 	{name: "unknown command with a line break", send: "*2\r\n$3\r\na\r\n\r\n$3\r\nb\nc\r\n", rest: "PING\r\n"},

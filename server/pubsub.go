@@ -31,7 +31,7 @@ func (s *session) Deliver(m pubsub.Message) {
 		return
 	}
 	resp3 := s.out.Proto()
-	s.outbox.put(func(w *resp.Writer) {
+	s.outbox.put(s.srv.config.PubSubOutput.Hard, func(w *resp.Writer) {
 		w.SetProto(resp3)
 		writeMessage(w, m)
 	})
@@ -117,6 +117,7 @@ func (c *Call) confirm(kind string, name []byte) {
 		c.Out.Bulk(name)
 	}
 	c.Out.Int(int64(c.session.subscriptions()))
+	c.session.limitOutput() // of another class, maybe
 }
 
 func publishCommand(c *Call) error {

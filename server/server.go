@@ -21,14 +21,15 @@ var ErrClosed = errors.New("server: closed")
 // A Server is one node. Its methods are safe for concurrent use.
 //
 // Its goroutines are: one per connection (session.serve), one more per connection that receives messages
-// it did not ask for (outbox.run), and one that does what is due now and then (Server.cron). Shutdown
-// waits for all of them.
+// it did not ask for (outbox.run), one that does what is due now and then (Server.cron), and one while that
+// one has garbage collected. Shutdown waits for all of them.
 type Server struct {
 	log    *slog.Logger
 	table  *table
 	start  clock.Instant
 	runID  string
 	limits atomic.Pointer[limits] // what sessions obey outside the execution lock; CONFIG SET replaces it
+	garbage garbage
 
 	// mu is the execution lock: commands run one at a time, a whole pipelined batch under one hold. It
 	// guards all fields down to the next comment, and the fields of sessions that say so.

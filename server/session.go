@@ -14,8 +14,36 @@ import (
 // A batch is capped, so that one client's pipeline does not keep the execution lock from the others.
 const (
 	batchCommands = 1024
-	batchOutput   = 256 << 10 // bytes of replies after which a batch ends early
+	batchOutput   = 256 << 10 // bytes of replies after which the others have their turn
+	batchTime     = 3 * time.Millisecond
+	longStride    = 8 // commands between two looks at the clock, when they are quick
 )
+
+// A turn is how long a batch has had the execution lock without interruption. Looking at the clock costs a
+// tenth of a short command, so a turn looks after every command only while they are not quick.
+type turn struct {
+	began  clock.Instant
+	looked clock.Instant // when the clock was last read
+	stride int           // commands from one look to the next
+	until  int           // the next one
+}
+
+func startTurn(now clock.Instant) turn { return turn{began: now, looked: now, stride: 1, until: 1} }
+
+// over is called after each command and reports whether the others are to have their turn.
+func (t *turn) over() bool {
+	if t.until--; t.until > 0 {
+		return false
+	}
+	now := clock.Now()
+	if now.Sub(t.looked) > batchTime/time.Duration(2*longStride) {
+		t.stride = 1
+	} else {
+		t.stride = min(2*t.stride, longStride)
+	}
+	t.looked, t.until = now, t.stride
+	return now.Sub(t.began) > batchTime
+}
 
 // A session is one connection and what it has chosen. It is the only place that knows the transport.
 //
@@ -43,6 +71,7 @@ type session struct {
 	// Everything below is guarded by the execution lock.
 	out       resp.Writer // replies of the batch under way
 	outbox    *outbox     // nil until somebody else sends to this session
+	sealed    int         // if closing: bytes of out that the client still gets
 	executing bool        // its batch is under way: messages go straight into out
 	call      Call        // reused for each command of a batch
 	db        *keyspace.DB
@@ -145,19 +174,25 @@ func (s *session) runBatch() (open bool, wait *waiter) {
 	s.active.Store(int64(now))
 	s.queryLen = s.in.Buffered()
 	s.executing = true
+	t := startTurn(now)
 	from := 0
 	for i, end := range s.batch.ends {
+		s.limitOutput()
 		srv.dispatch(s, s.batch.words[from:end:end], now)
 		from = end
+		if s.out.Over() {
+			s.closing = true
+		}
 		if s.closing {
 			break
 		}
-		if s.out.Len() >= batchOutput && i+1 < len(s.batch.ends) {
+		if (s.out.Len() >= batchOutput || t.over()) && i+1 < len(s.batch.ends) {
 			if !s.yieldLocked() {
 				s.closing = true
 				break
 			}
 			now = clock.Now()
+			t = startTurn(now)
 		}
 	}
 	if s.batch.err != nil && !s.closing {
@@ -165,9 +200,14 @@ func (s *session) runBatch() (open bool, wait *waiter) {
 	}
 	s.executing = false
 	s.in.Limits.Unauthenticated = s.unauthenticated()
-	if hard := srv.config.NormalOutput.Hard; hard > 0 && s.outbox == nil && int64(s.out.Len()) > hard {
+	switch {
+	case s.out.Over():
 		s.out.Release()
-		s.closing = true
+		if s.outbox != nil {
+			s.cut() // nobody waits until the rest is written
+		}
+	case s.sealed > 0:
+		s.out.Truncate(s.sealed)
 	}
 	s.handOverLocked()
 	s.call = Call{} // an idle session must not keep the words of its last command, which may be large
@@ -191,6 +231,33 @@ func (s *session) yieldLocked() bool {
 func (s *session) handOverLocked() {
 	if s.outbox != nil {
 		s.outbox.append(&s.out)
+		s.outbox.attentive.Store(s.class() == classNormal)
+	}
+}
+
+// outputLimit returns what the session's class may have waiting.
+func (s *session) outputLimit() OutputLimit {
+	if s.class() == classPubSub {
+		return s.srv.config.PubSubOutput
+	}
+	return s.srv.config.NormalOutput
+}
+
+// limitOutput bounds the replies of the batch under way by the hard limit of what the session is now,
+// together with what already waits for the client.
+func (s *session) limitOutput() {
+	hard := s.outputLimit().Hard
+	if hard > 0 && s.outbox != nil {
+		hard = max(hard-s.outbox.size.Load(), 1)
+	}
+	s.out.SetLimit(hard)
+}
+
+// seal is called when the session is closing after the command that just wrote its reply: what the rest of
+// a transaction answers is not for the client any more.
+func (s *session) seal() {
+	if s.sealed == 0 {
+		s.sealed = s.out.Len()
 	}
 }
 
@@ -208,6 +275,9 @@ func (s *session) unauthenticated() bool { return !s.authed && s.srv.config.Requ
 // writeChunk is the largest piece that one write hands to the transport, so that progress can be seen.
 const writeChunk = 256 << 10
 
+// longReply is how long replies must be to be counted as garbage when they are written.
+const longReply = 1 << 20
+
 // keptWords is the most words that an idle session keeps room for.
 const keptWords = 1024
 
@@ -223,33 +293,42 @@ func (s *session) flush() bool {
 	if s.out.Len() == 0 {
 		return true
 	}
-	ok := s.write(s.out.Bytes(), clock.Instant(s.active.Load()))
-	if s.out.Cap() > keptBuffer {
-		s.out.Release()
-	} else {
-		s.out.Reset()
-	}
-	return ok
+	return s.write(&s.out, clock.Instant(s.active.Load()))
 }
 
-// write writes all of b, however long the client takes, unless it takes nothing at all for too long. Now is
-// a recent reading of the clock: one more for each reply would cost a tenth of a short command.
-func (s *session) write(b []byte, now clock.Instant) bool {
-	for {
-		n := min(len(b), writeChunk)
-		s.writing.Store(int64(now))
-		s.unwritten.Store(int64(len(b)))
-		_, err := s.conn.Write(b[:n])
-		s.writing.Store(0)
-		if err != nil {
-			return false
+// write writes all of w, however long the client takes, unless it takes nothing at all for too long. Now is
+// a recent reading of the clock: one more for each reply would cost a tenth of a short command. It leaves w
+// empty.
+func (s *session) write(w *resp.Writer, now clock.Instant) bool {
+	size := int64(w.Len())
+	left := size
+	ok := w.Flush(func(piece []byte) bool {
+		for len(piece) > 0 {
+			if now == 0 {
+				now = clock.Now()
+			}
+			n := min(len(piece), writeChunk)
+			s.writing.Store(int64(now))
+			s.unwritten.Store(left)
+			_, err := s.conn.Write(piece[:n])
+			s.writing.Store(0)
+			if err != nil {
+				return false
+			}
+			piece, left, now = piece[n:], left-int64(n), 0
 		}
-		if b = b[n:]; len(b) == 0 {
-			s.unwritten.Store(0)
-			return true
-		}
-		now = clock.Now()
+		return true
+	})
+	if ok {
+		s.unwritten.Store(0)
 	}
+	if w.Cap() > keptBuffer {
+		w.Release()
+	}
+	if size > longReply {
+		s.srv.garbage.bytes.Add(size)
+	}
+	return ok
 }
 
 // interrupt makes the session end at its next read. The execution lock is held.

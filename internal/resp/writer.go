@@ -7,7 +7,7 @@ import (
 	"github.com/tidwall/redcon"
 )
 
-// A Writer appends replies to a byte slice. It never fails and never blocks: what is done with the
+// A Writer appends replies to a list of byte slices. It never fails and never blocks: what is done with the
 // bytes is the business of whoever owns the connection.
 //
 // Handlers say what a reply means (a map, a double, nothing at all) and the Writer says it in the
@@ -16,8 +16,13 @@ import (
 //
 // The zero Writer speaks RESP2 into a new slice. A Writer is not safe for concurrent use.
 type Writer struct {
-	buf   []byte
+	buf   []byte // the tail, which is written to
 	resp3 bool
+	over  bool  // the limit has been passed: nothing is kept any more
+	limit int64 // of Len; 0 if there is none
+
+	full    [][]byte // what comes before the tail, if it is long
+	fullLen int      // its bytes
 }
 
 // NewWriter returns a Writer of the given protocol version, 2 or 3.
@@ -37,53 +42,49 @@ func (w *Writer) RESP3() bool { return w.resp3 }
 // SetProto changes the protocol version of the replies that follow.
 func (w *Writer) SetProto(proto int) { w.resp3 = proto == 3 }
 
-// Bytes returns what has been written since the last Reset; it is valid until the next write.
-func (w *Writer) Bytes() []byte { return w.buf }
-
-// Len returns how many bytes have been written since the last Reset.
-func (w *Writer) Len() int { return len(w.buf) }
-
-// Cap returns how much memory the Writer holds on to.
-func (w *Writer) Cap() int { return cap(w.buf) }
-
-// Reset forgets what was written and keeps the memory and the protocol version.
-func (w *Writer) Reset() { w.buf = w.buf[:0] }
-
-// Release forgets what was written and the memory too.
-func (w *Writer) Release() { w.buf = nil }
-
-// Truncate forgets everything after the first n bytes: a reply that turned out to be an error takes
-// back what was already said.
-func (w *Writer) Truncate(n int) { w.buf = w.buf[:n] }
-
-// Swap takes over spare as the memory to write into and returns what was written so far.
-func (w *Writer) Swap(spare []byte) []byte {
-	out := w.buf
-	w.buf = spare[:0]
-	return out
+// Raw appends bytes that are a reply already.
+func (w *Writer) Raw(b []byte) {
+	for ; len(b) > longBulk; b = b[longBulk:] {
+		w.buf = append(w.room(longBulk), b[:longBulk]...)
+	}
+	w.buf = append(w.room(len(b)), b...)
 }
 
-// Raw appends bytes that are a reply already.
-func (w *Writer) Raw(b []byte) { w.buf = append(w.buf, b...) }
-
 // Simple appends a status such as PONG. Line breaks in it become spaces.
-func (w *Writer) Simple(s string) { w.buf = redcon.AppendString(w.buf, s) }
+func (w *Writer) Simple(s string) { w.buf = redcon.AppendString(w.room(len(s)+frame), s) }
 
 // OK appends the status OK.
-func (w *Writer) OK() { w.buf = redcon.AppendOK(w.buf) }
+func (w *Writer) OK() { w.buf = redcon.AppendOK(w.room(frame)) }
 
 // Error appends an error reply. Its text starts with the error's code ("ERR syntax error"); line breaks
 // in it become spaces.
-func (w *Writer) Error(err error) { w.buf = redcon.AppendError(w.buf, err.Error()) }
+func (w *Writer) Error(err error) {
+	text := err.Error()
+	w.buf = redcon.AppendError(w.room(len(text)+frame), text)
+}
 
 // Int appends an integer.
-func (w *Writer) Int(n int64) { w.buf = redcon.AppendInt(w.buf, n) }
+func (w *Writer) Int(n int64) { w.buf = redcon.AppendInt(w.room(frame), n) }
 
 // Bulk appends a binary-safe string. A nil slice is the empty string; see Null.
-func (w *Writer) Bulk(b []byte) { w.buf = redcon.AppendBulk(w.buf, b) }
+func (w *Writer) Bulk(b []byte) {
+	if len(b) > longBulk {
+		w.header('$', len(b))
+		longString(w, b)
+		return
+	}
+	w.buf = redcon.AppendBulk(w.room(len(b)+frame), b)
+}
 
 // BulkString is Bulk for a string.
-func (w *Writer) BulkString(s string) { w.buf = redcon.AppendBulkString(w.buf, s) }
+func (w *Writer) BulkString(s string) {
+	if len(s) > longBulk {
+		w.header('$', len(s))
+		longString(w, s)
+		return
+	}
+	w.buf = redcon.AppendBulkString(w.room(len(s)+frame), s)
+}
 
 // BulkInt appends an integer as a string.
 func (w *Writer) BulkInt(n int64) {
@@ -94,23 +95,23 @@ func (w *Writer) BulkInt(n int64) {
 // Null appends the absent value: a null string in RESP2.
 func (w *Writer) Null() {
 	if w.resp3 {
-		w.buf = append(w.buf, "_\r\n"...)
+		w.buf = append(w.room(frame), "_\r\n"...)
 		return
 	}
-	w.buf = redcon.AppendNull(w.buf)
+	w.buf = redcon.AppendNull(w.room(frame))
 }
 
 // NullArray appends the absent array, which RESP3 does not tell from the absent value.
 func (w *Writer) NullArray() {
 	if w.resp3 {
-		w.buf = append(w.buf, "_\r\n"...)
+		w.buf = append(w.room(frame), "_\r\n"...)
 		return
 	}
-	w.buf = append(w.buf, "*-1\r\n"...)
+	w.buf = append(w.room(frame), "*-1\r\n"...)
 }
 
 // Array starts an array of n replies, which the caller appends next.
-func (w *Writer) Array(n int) { w.buf = redcon.AppendArray(w.buf, n) }
+func (w *Writer) Array(n int) { w.buf = redcon.AppendArray(w.room(frame), n) }
 
 // Map starts a map of n pairs; the caller appends 2*n replies next. RESP2: an array of 2*n.
 func (w *Writer) Map(n int) {
@@ -143,9 +144,9 @@ func (w *Writer) Push(n int) {
 func (w *Writer) Bool(v bool) {
 	switch {
 	case w.resp3 && v:
-		w.buf = append(w.buf, "#t\r\n"...)
+		w.buf = append(w.room(frame), "#t\r\n"...)
 	case w.resp3:
-		w.buf = append(w.buf, "#f\r\n"...)
+		w.buf = append(w.room(frame), "#f\r\n"...)
 	case v:
 		w.Int(1)
 	default:
@@ -161,7 +162,7 @@ func (w *Writer) Double(f float64) {
 		w.Bulk(text)
 		return
 	}
-	w.buf = append(w.buf, ',')
+	w.buf = append(w.room(len(text)+frame), ',')
 	w.buf = append(w.buf, text...)
 	w.buf = append(w.buf, '\r', '\n')
 }
@@ -172,7 +173,7 @@ func (w *Writer) BigNumber(digits string) {
 		w.BulkString(digits)
 		return
 	}
-	w.buf = append(w.buf, '(')
+	w.buf = append(w.room(len(digits)+frame), '(')
 	w.buf = append(w.buf, digits...)
 	w.buf = append(w.buf, '\r', '\n')
 }
@@ -185,14 +186,13 @@ func (w *Writer) Verbatim(format, text string) {
 		return
 	}
 	w.header('=', len(format)+1+len(text))
-	w.buf = append(w.buf, format...)
-	w.buf = append(w.buf, ':')
-	w.buf = append(w.buf, text...)
-	w.buf = append(w.buf, '\r', '\n')
+	w.Raw([]byte(format))
+	w.buf = append(w.room(frame), ':')
+	longString(w, text)
 }
 
 func (w *Writer) header(kind byte, n int) {
-	w.buf = append(w.buf, kind)
+	w.buf = append(w.room(frame), kind)
 	w.buf = strconv.AppendInt(w.buf, int64(n), 10)
 	w.buf = append(w.buf, '\r', '\n')
 }
