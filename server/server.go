@@ -24,11 +24,11 @@ var ErrClosed = errors.New("server: closed")
 // it did not ask for (outbox.run), one that does what is due now and then (Server.cron), and one while that
 // one has garbage collected. Shutdown waits for all of them.
 type Server struct {
-	log    *slog.Logger
-	table  *table
-	start  clock.Instant
-	runID  string
-	limits atomic.Pointer[limits] // what sessions obey outside the execution lock; CONFIG SET replaces it
+	log     *slog.Logger
+	table   *table
+	start   clock.Instant
+	runID   string
+	limits  atomic.Pointer[limits] // what sessions obey outside the execution lock; CONFIG SET replaces it
 	garbage garbage
 
 	// mu is the execution lock: commands run one at a time, a whole pipelined batch under one hold. It
