@@ -23,7 +23,7 @@ func TestTurn(t *testing.T) {
 			require.False(t, turn.over())
 		}
 		slow := 0
-		for over := false; !over; slow++ {
+		for over := false; !over && slow <= longStride; slow++ {
 			time.Sleep(10 * time.Millisecond)
 			over = turn.over()
 		}
