@@ -5,42 +5,13 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
-// parseInteger reads a decimal integer as Redis does: no spaces, no plus sign, no leading zeros, no -0.
-// Anything else is not an integer, however reasonable it looks, and an element "007" stays a string.
-func parseInteger(b []byte) (n int64, ok bool) {
-	digits := b
-	negative := len(b) > 0 && b[0] == '-'
-	if negative {
-		digits = b[1:]
-	}
-	if len(digits) == 0 || len(digits) > 19 {
-		return 0, false
-	}
-	if digits[0] == '0' {
-		return 0, len(b) == 1
-	}
-	var u uint64 // 19 digits always fit
-	for _, c := range digits {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		u = u*10 + uint64(c-'0')
-	}
-	switch {
-	case negative && u <= 1<<63:
-		return -int64(u), true
-	case !negative && u <= math.MaxInt64:
-		return int64(u), true
-	default:
-		return 0, false
-	}
-}
-
-// integer is parseInteger with the error that commands answer.
+// integer is resp.ParseInt with the error that commands answer.
 func integer(b []byte) (int64, error) {
-	n, ok := parseInteger(b)
+	n, ok := resp.ParseInt(b)
 	if !ok {
 		return 0, errNotInteger
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 // Ensure that only the one canonical way to write an integer is an integer.
@@ -16,13 +18,13 @@ func TestParseInteger(t *testing.T) {
 		"9223372036854775807": math.MaxInt64, "-9223372036854775808": math.MinInt64,
 	}
 	for s, want := range good {
-		n, ok := parseInteger([]byte(s))
+		n, ok := resp.ParseInt([]byte(s))
 		assert.True(t, ok, s)
 		assert.Equal(t, want, n, s)
 	}
 	for _, s := range []string{"", "-", "+1", "-0", "00", "01", "-01", " 1", "1 ", "1\x00", "1.0", "1e3", "0x1", "a",
 		"9223372036854775808", "-9223372036854775809", "18446744073709551617", "99999999999999999999"} {
-		_, ok := parseInteger([]byte(s))
+		_, ok := resp.ParseInt([]byte(s))
 		assert.False(t, ok, "%q", s)
 	}
 }
@@ -64,11 +66,11 @@ func FuzzParseInteger(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, ok := parseInteger(b)
+		n, ok := resp.ParseInt(b)
 		want, err := strconv.ParseInt(string(b), 10, 64)
 		canonical := err == nil && strconv.FormatInt(want, 10) == string(b)
 		if ok != canonical || ok && n != want {
-			t.Fatalf("parseInteger(%q) = %d, %v", b, n, ok)
+			t.Fatalf("ParseInt(%q) = %d, %v", b, n, ok)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 // objectEntry returns the entry that OBJECT asks about, without counting that as a use of it.
@@ -43,7 +44,7 @@ func encodingOf(e *keyspace.Entry) string {
 	case keyspace.KindList:
 		return "quicklist"
 	}
-	if _, ok := parseInteger(e.Bytes()); ok && e.Form() == keyspace.FormPlain {
+	if _, ok := resp.ParseInt(e.Bytes()); ok && e.Form() == keyspace.FormPlain {
 		return "int"
 	}
 	if len(e.Bytes()) <= embeddedUpTo && e.Form() != keyspace.FormEdited {
@@ -65,7 +66,7 @@ func objectRefcountCommand(c *Call) error {
 	}
 	refs := int64(1)
 	if e.Kind() == keyspace.KindString && encodingOf(e) == "int" {
-		if n, _ := parseInteger(e.Bytes()); n >= 0 && n < sharedIntegers {
+		if n, _ := resp.ParseInt(e.Bytes()); n >= 0 && n < sharedIntegers {
 			refs = math.MaxInt32
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/holdfast-dev/holdfast/internal/ds"
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 const (
@@ -116,7 +117,7 @@ func difference(c *Call, sets []*ds.Set) *ds.Set {
 // countedKeys returns the findKeys of a command whose keys follow their number, which is word at.
 func countedKeys(at int) func(args [][]byte) ([]int, error) {
 	return func(args [][]byte) ([]int, error) {
-		n, ok := parseInteger(args[at])
+		n, ok := resp.ParseInt(args[at])
 		if !ok || n < 1 || n > int64(len(args)-at-1) {
 			return nil, errInvalidArguments
 		}
@@ -129,7 +130,7 @@ func countedKeys(at int) func(args [][]byte) ([]int, error) {
 }
 
 func sintercardCommand(c *Call) error {
-	n, ok := parseInteger(c.Args[1])
+	n, ok := resp.ParseInt(c.Args[1])
 	switch {
 	case !ok || n < 1:
 		return errNumKeys
@@ -141,7 +142,7 @@ func sintercardCommand(c *Call) error {
 		if !isWord(c.Args[i], "limit") || i+1 == len(c.Args) {
 			return errSyntax
 		}
-		if limit, ok = parseInteger(c.Args[i+1]); !ok || limit < 0 {
+		if limit, ok = resp.ParseInt(c.Args[i+1]); !ok || limit < 0 {
 			return errLimitNegative
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/ds"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 // bitmapCommands are the commands that see a string as a row of bits.
@@ -42,7 +43,7 @@ func (c *Call) bitOffset(arg []byte, width int) (uint64, error) {
 	if fields {
 		arg = arg[1:]
 	}
-	offset, ok := parseInteger(arg)
+	offset, ok := resp.ParseInt(arg)
 	if fields {
 		offset *= int64(width) // an overflow wraps, as it does with Redis
 	}
@@ -73,7 +74,7 @@ func setbitCommand(c *Call) error {
 	if err != nil {
 		return err
 	}
-	bit, ok := parseInteger(c.Args[3])
+	bit, ok := resp.ParseInt(c.Args[3])
 	if !ok || bit&^1 != 0 {
 		return errBit
 	}
@@ -434,7 +435,7 @@ func fieldType(arg []byte) (signed bool, bits int, err error) {
 		return false, 0, errBitfieldType
 	}
 	signed = arg[0] == 'i'
-	n, ok := parseInteger(arg[1:])
+	n, ok := resp.ParseInt(arg[1:])
 	if !ok || n < 1 || n > 64 || !signed && n > 63 {
 		return false, 0, errBitfieldType
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/ds"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 // hashCommands are the commands whose values are hashes.
@@ -457,7 +458,7 @@ func hincrbyCommand(c *Call) error {
 	var n int64
 	if h != nil {
 		if v, ok := h.Get(string(field)); ok {
-			if n, ok = parseInteger([]byte(v)); !ok {
+			if n, ok = resp.ParseInt([]byte(v)); !ok {
 				return errHashNotInteger
 			}
 		}

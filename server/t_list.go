@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/ds"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 // listCommands are the commands whose values are lists.
@@ -145,7 +146,7 @@ func (c *Call) pop(at end) error {
 	}
 	if counted {
 		var ok bool
-		if count, ok = parseInteger(c.Args[2]); !ok || count < 0 {
+		if count, ok = resp.ParseInt(c.Args[2]); !ok || count < 0 {
 			return errNotPositive
 		}
 	}
@@ -361,7 +362,7 @@ func parseLposOptions(words [][]byte) (o lposOptions, err error) {
 		if i+1 == len(words) {
 			return o, errSyntax
 		}
-		n, ok := parseInteger(words[i+1])
+		n, ok := resp.ParseInt(words[i+1])
 		switch word := words[i]; {
 		case isWord(word, "rank"):
 			if !ok {
@@ -494,7 +495,7 @@ type popArgs struct {
 
 // parsePopArgs reads the words from the number of keys on.
 func parsePopArgs(words [][]byte) (a popArgs, err error) {
-	n, ok := parseInteger(words[0])
+	n, ok := resp.ParseInt(words[0])
 	if !ok || n < 1 {
 		return a, errNumKeys
 	}
@@ -512,7 +513,7 @@ func parsePopArgs(words [][]byte) (a popArgs, err error) {
 	case !isWord(words[1], "count") || len(words) == 2:
 		return a, errSyntax
 	}
-	if a.count, ok = parseInteger(words[2]); !ok || a.count < 1 {
+	if a.count, ok = resp.ParseInt(words[2]); !ok || a.count < 1 {
 		return a, errCountZero
 	}
 	if len(words) > 3 {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/ds"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 // setCommands are the commands whose values are sets. Those on several sets are in setops.go.
@@ -236,7 +237,7 @@ func spopCommand(c *Call) error {
 }
 
 func (c *Call) spopCount(key []byte) error {
-	count, ok := parseInteger(c.Args[2])
+	count, ok := resp.ParseInt(c.Args[2])
 	if !ok || count < 0 {
 		return errNotPositive
 	}

@@ -315,7 +315,7 @@ func (c *Call) zpop(highest bool) error {
 	count := int64(1)
 	if len(c.Args) == 3 {
 		var ok bool
-		if count, ok = parseInteger(c.Args[2]); !ok || count < 0 {
+		if count, ok = resp.ParseInt(c.Args[2]); !ok || count < 0 {
 			return errNotPositive
 		}
 	}
@@ -362,7 +362,7 @@ type zmpopQuery struct {
 
 // parseZmpop reads words from the number of keys on.
 func parseZmpop(words [][]byte) (q zmpopQuery, err error) {
-	n, ok := parseInteger(words[0])
+	n, ok := resp.ParseInt(words[0])
 	if !ok || n < 1 {
 		return q, errNumKeys
 	}
@@ -381,7 +381,7 @@ func parseZmpop(words [][]byte) (q zmpopQuery, err error) {
 	case len(words) < 3 || !isWord(words[1], "count"):
 		return q, errSyntax
 	}
-	if q.count, ok = parseInteger(words[2]); !ok || q.count < 1 {
+	if q.count, ok = resp.ParseInt(words[2]); !ok || q.count < 1 {
 		return q, errPopCount
 	}
 	if len(words) > 3 {

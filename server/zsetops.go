@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/ds"
 	"github.com/holdfast-dev/holdfast/internal/keyspace"
+	"github.com/holdfast-dev/holdfast/internal/resp"
 )
 
 // zsetopsCommands are the commands that combine sorted sets, and plain sets, whose members score 1.
@@ -233,7 +234,7 @@ func (q *zopQuery) option(words [][]byte) (rest [][]byte, err error) {
 		return words[1:], nil
 	case q.card && isWord(word, "limit") && len(words) > 1:
 		var ok bool
-		if q.limit, ok = parseInteger(words[1]); !ok || q.limit < 0 {
+		if q.limit, ok = resp.ParseInt(words[1]); !ok || q.limit < 0 {
 			return nil, errLimitNegative
 		}
 		return words[2:], nil
