@@ -32,8 +32,9 @@ type waiter struct {
 
 // waiting is what a command says about its wait.
 type waiting struct {
-	// serve is called when key was modified. It does what the command does, if the value is what the command
-	// waits for, else it returns false.
+	kind keyspace.Kind // of the values that it waits for
+	// serve is called when key was modified and is of that kind. It does what the command does, or returns
+	// false if this is not yet what the command waits for.
 	serve func(c *Call, key []byte) (served bool, err error)
 	// timedOut writes the reply of a wait that was in vain, denied that of one that was not allowed.
 	timedOut, denied func(*resp.Writer)
@@ -147,6 +148,9 @@ func (srv *Server) serveBlocked(now clock.Instant) {
 
 // serveWaiter executes a command that has waited for key, unless key is not what it has waited for.
 func (srv *Server) serveWaiter(w *waiter, db *keyspace.DB, key []byte, now clock.Instant) bool {
+	if e := db.Peek(key, now); e == nil || e.Kind() != w.kind {
+		return false
+	}
 	c := Call{Args: w.args, Out: &w.reply, DB: db, srv: srv, session: w.session, cmd: w.cmd, now: now}
 	served, err := w.serve(&c, key)
 	if err != nil {
@@ -222,7 +226,7 @@ func (s *session) settle(w *waiter) (released, ended bool) {
 		s.conn.SetReadDeadline(time.Time{})
 	}
 	s.active.Store(int64(now))
-	s.out.Raw(w.reply.Bytes()) // nothing, if it went through the outbox
+	s.out.Append(&w.reply) // nothing, if it went through the outbox
 	return true, ended
 }
 

@@ -25,12 +25,6 @@ func blockingListCommands() []*command {
 	}
 }
 
-// holdsList reports whether key is a list.
-func (c *Call) holdsList(key []byte) bool {
-	e := c.DB.Peek(key, c.Now())
-	return e != nil && e.Kind() == keyspace.KindList
-}
-
 func (c *Call) blockingPop(at end) error {
 	last := len(c.Args) - 1
 	timeout, err := parseTimeout(c.Args[last])
@@ -49,10 +43,8 @@ func (c *Call) blockingPop(at end) error {
 		}
 	}
 	c.block(keys, timeout, waiting{
+		kind: keyspace.KindList,
 		serve: func(c *Call, key []byte) (bool, error) {
-			if !c.holdsList(key) {
-				return false, nil
-			}
 			c.popWithKey(c.DB.Lookup(key, c.Now()), key, at)
 			return true, nil
 		},
@@ -91,10 +83,8 @@ func (c *Call) blockingMove(from, to end, timeoutWord []byte) error {
 		return c.moveElement(from, to)
 	}
 	c.block(c.Args[1:2], timeout, waiting{
+		kind: keyspace.KindList,
 		serve: func(c *Call, key []byte) (bool, error) {
-			if !c.holdsList(key) {
-				return false, nil
-			}
 			return true, c.moveElement(from, to)
 		},
 		timedOut: (*resp.Writer).NullArray,
@@ -118,10 +108,8 @@ func blmpopCommand(c *Call) error {
 	}
 	at, count := a.at, a.count // not the keys, which are in the read buffer
 	c.block(a.keys, timeout, waiting{
+		kind: keyspace.KindList,
 		serve: func(c *Call, key []byte) (bool, error) {
-			if !c.holdsList(key) {
-				return false, nil
-			}
 			return c.popFirst(popArgs{keys: [][]byte{key}, at: at, count: count})
 		},
 		timedOut: (*resp.Writer).NullArray,

@@ -19,11 +19,6 @@ func blockingZSetCommands() []*command {
 	}
 }
 
-func (c *Call) holdsZSet(key []byte) bool {
-	e := c.DB.Peek(key, c.Now())
-	return e != nil && e.Kind() == keyspace.KindZSet
-}
-
 // blockingZpop is BZPOPMIN and BZPOPMAX.
 func (c *Call) blockingZpop(highest bool) error {
 	last := len(c.Args) - 1
@@ -43,10 +38,8 @@ func (c *Call) blockingZpop(highest bool) error {
 		}
 	}
 	c.block(keys, timeout, waiting{
+		kind: keyspace.KindZSet,
 		serve: func(c *Call, key []byte) (bool, error) {
-			if !c.holdsZSet(key) {
-				return false, nil
-			}
 			c.zpopWithKey(c.DB.Lookup(key, c.Now()), key, highest)
 			return true, nil
 		},
@@ -84,10 +77,8 @@ func bzmpopCommand(c *Call) error {
 	}
 	highest, count := q.highest, q.count // not the keys, which are in the read buffer
 	c.block(q.keys, timeout, waiting{
+		kind: keyspace.KindZSet,
 		serve: func(c *Call, key []byte) (bool, error) {
-			if !c.holdsZSet(key) {
-				return false, nil
-			}
 			return c.zmpop(zmpopQuery{keys: [][]byte{key}, highest: highest, count: count})
 		},
 		timedOut: (*resp.Writer).NullArray,
