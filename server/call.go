@@ -73,3 +73,12 @@ func (c *Call) OK() error {
 	c.Out.OK()
 	return nil
 }
+
+// lookupKind returns the entry of key, nil if there is none; errWrongType if it is of another kind.
+func (c *Call) lookupKind(key []byte, kind keyspace.Kind) (*keyspace.Entry, error) {
+	e := c.DB.Lookup(key, c.Now())
+	if e != nil && e.Kind() != kind {
+		return nil, errWrongType
+	}
+	return e, nil
+}

@@ -57,12 +57,9 @@ const (
 // lookupHash returns the entry of key and its hash, both nil if there is none, or an error if the value is
 // of another type.
 func (c *Call) lookupHash(key []byte) (*keyspace.Entry, *ds.Hash, error) {
-	e := c.DB.Lookup(key, c.Now())
-	switch {
-	case e == nil:
-		return nil, nil, nil
-	case e.Kind() != keyspace.KindHash:
-		return nil, nil, errWrongType
+	e, err := c.lookupKind(key, keyspace.KindHash)
+	if e == nil {
+		return nil, nil, err
 	}
 	return e, e.Hash(), nil
 }

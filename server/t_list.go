@@ -95,12 +95,9 @@ func (at end) event(what string) string {
 // lookupList returns the entry of key and its list, both nil if there is none, or an error if the value is
 // of another type.
 func (c *Call) lookupList(key []byte) (*keyspace.Entry, *ds.List, error) {
-	e := c.DB.Lookup(key, c.Now())
-	switch {
-	case e == nil:
-		return nil, nil, nil
-	case e.Kind() != keyspace.KindList:
-		return nil, nil, errWrongType
+	e, err := c.lookupKind(key, keyspace.KindList)
+	if e == nil {
+		return nil, nil, err
 	}
 	return e, e.List(), nil
 }

@@ -48,12 +48,9 @@ const errNotNegatable = wireError("ERR value is out of range, value must between
 // lookupSet returns the entry of key and its set, both nil if there is none, or an error if the value is of
 // another type.
 func (c *Call) lookupSet(key []byte) (*keyspace.Entry, *ds.Set, error) {
-	e := c.DB.Lookup(key, c.Now())
-	switch {
-	case e == nil:
-		return nil, nil, nil
-	case e.Kind() != keyspace.KindSet:
-		return nil, nil, errWrongType
+	e, err := c.lookupKind(key, keyspace.KindSet)
+	if e == nil {
+		return nil, nil, err
 	}
 	return e, e.Set(), nil
 }

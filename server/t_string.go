@@ -47,11 +47,7 @@ func stringCommands() []*command {
 
 // lookupString returns the entry of key, nil if there is none, or an error if it is not a string.
 func (c *Call) lookupString(key []byte) (*keyspace.Entry, error) {
-	e := c.DB.Lookup(key, c.Now())
-	if e != nil && e.Kind() != keyspace.KindString {
-		return nil, errWrongType
-	}
-	return e, nil
+	return c.lookupKind(key, keyspace.KindString)
 }
 
 // replyString writes the value of a string entry, or the absent value.

@@ -70,12 +70,9 @@ const (
 // lookupZSet returns the entry of key and its sorted set, both nil if there is none, or an error if the
 // value is of another type.
 func (c *Call) lookupZSet(key []byte) (*keyspace.Entry, *ds.ZSet, error) {
-	e := c.DB.Lookup(key, c.Now())
-	switch {
-	case e == nil:
-		return nil, nil, nil
-	case e.Kind() != keyspace.KindZSet:
-		return nil, nil, errWrongType
+	e, err := c.lookupKind(key, keyspace.KindZSet)
+	if e == nil {
+		return nil, nil, err
 	}
 	return e, e.ZSet(), nil
 }
