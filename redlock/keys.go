@@ -131,6 +131,9 @@ func Digest(value string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// CheckName returns an error that wraps ErrInvalid if a lock cannot have the name.
+func CheckName(name string) error { return checkName(name) }
+
 func checkName(name string) error {
 	if len(name) == 0 || len(name) > MaxName {
 		return fmt.Errorf("%w: lock name of %d bytes, must be 1 to %d", ErrInvalid, len(name), MaxName)

@@ -1,0 +1,60 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/holdfast-dev/holdfast/client"
+)
+
+func ExampleClient_LockAll() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	// A transfer needs both accounts, whichever of them the other transfers of the day take first.
+	both, err := c.LockAll(ctx, []string{"account/7", "account/3"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	tokens := both.Tokens()
+	fmt.Println(both.Names(), tokens["account/3"] > 0, tokens["account/7"] > 0)
+	fmt.Println(both.Unlock(ctx))
+	// Output:
+	// [account/3 account/7] true true
+	// <nil>
+}
+
+// A lease is passed on to whatever works under it: there is no other reentrancy. Code that holds a lease and
+// asks for the same lock again would wait for itself.
+func ExampleLease_passedOn() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	pay := func(l *client.Lease) { fmt.Println("paid under", l.Name(), l.Err()) }
+	ship := func(l *client.Lease) {
+		pay(l) // not: c.Lock(ctx, "orders/42")
+		fmt.Println("shipped under", l.Name(), l.Err())
+	}
+	err = c.Do(ctx, "orders/42", func(ctx context.Context, l *client.Lease) error {
+		ship(l)
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// paid under orders/42 <nil>
+	// shipped under orders/42 <nil>
+	// <nil>
+}
