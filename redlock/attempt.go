@@ -41,7 +41,9 @@ func (l *lease) abandon(now clock.Instant) {
 // voted counts the answer to an acquire. The first majority of grants is Q; what comes later is not needed.
 func (l *lease) voted(node int, r Reply, now clock.Instant) {
 	m := &l.members[node]
-	m.vote, m.voted = r, true
+	if m.voted = true; m.vote != &noVote {
+		*m.vote = r
+	}
 	if l.phase != proposing {
 		return
 	}
@@ -101,6 +103,7 @@ func (l *lease) decide(now clock.Instant) bool {
 		return true
 	}
 	l.phase = holding
+	l.forget()
 	return true
 }
 

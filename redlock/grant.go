@@ -11,49 +11,50 @@ import (
 
 // A Grant is a lock that was won. It is safe for concurrent use. It ends by itself when its validity end
 // passes, and its lock is then released at all nodes: nothing needs to be done about a grant that was lost.
+//
+// A process may hold a hundred thousand of them: what only few need is made when it is asked for.
 type Grant struct {
-	q       *Quorum
-	request Request
+	q *Quorum
 
 	mu      sync.Mutex
-	lease   *lease
-	sending bool // somebody is handing out messages; it takes those of everybody, so that their order is kept
+	lease   *lease // its request never changes
+	sending bool   // somebody is handing out messages; it takes those of everybody, so that their order is kept
 	won     bool
-	decided chan struct{} // closed when the attempt is decided
+	decided chan struct{} // closed when the attempt is decided, and nil from then on
 	flight  *flight       // the pending renewal round
-	parted  chan struct{} // closed when the release round is settled
-	done    chan struct{} // closed when the lease is over
-	timer   *time.Timer   // ends the lease at its validity end
+	parted  chan struct{} // nil until somebody releases; closed when the release round is settled
+	done    chan struct{} // nil until Done; closed when the lease is over
+	timer   *time.Timer   // ends the lease at its validity end; nil after StopTimer
 }
 
-// A flight is a renewal round that somebody waits for.
+// A flight is a renewal round that somebody waits for. Its fields are guarded by the grant's mu.
 type flight struct {
 	number  int
-	waiters int
-	done    chan struct{}
-	err     error // valid once done is closed
+	waiters int // calls that have not lost interest
+	tell    []func(error)
+	timer   *time.Timer // ends the round when its answers can be of no use any more
+	err     error       // valid once it has landed
 }
 
 func (q *Quorum) newGrant(request Request) *Grant {
 	request.FenceTTL = q.opts.FenceTTL
-	return &Grant{q: q, request: request, lease: newLease(q.rules, len(q.nodes), request),
-		decided: make(chan struct{}), parted: make(chan struct{}), done: make(chan struct{})}
+	return &Grant{q: q, lease: newLease(q.rules, len(q.nodes), request), decided: make(chan struct{})}
 }
 
 // Name returns the lock's name.
-func (g *Grant) Name() string { return g.request.Name }
+func (g *Grant) Name() string { return g.lease.request.Name }
 
 // Value returns the owner value. It is a secret: whoever knows it can release the lock.
-func (g *Grant) Value() string { return g.request.Value }
+func (g *Grant) Value() string { return g.lease.request.Value }
 
 // Digest names the owner, as [Digest] does.
-func (g *Grant) Digest() string { return Digest(g.request.Value) }
+func (g *Grant) Digest() string { return Digest(g.lease.request.Value) }
 
 // TTL returns the ttl that the attempt and its renewals ask for.
-func (g *Grant) TTL() time.Duration { return g.request.TTL }
+func (g *Grant) TTL() time.Duration { return g.lease.request.TTL }
 
 // Label returns the label that those who wait are shown.
-func (g *Grant) Label() string { return g.request.Label }
+func (g *Grant) Label() string { return g.lease.request.Label }
 
 // Token returns the fencing token.
 func (g *Grant) Token() int64 {
@@ -108,30 +109,65 @@ func (g *Grant) Err() error {
 
 // Done returns a channel that is closed when the grant is over. It may be closed a little later than Held
 // turns false, and on a machine that was suspended much later.
-func (g *Grant) Done() <-chan struct{} { return g.done }
+func (g *Grant) Done() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.done == nil {
+		g.done = make(chan struct{})
+		if g.lease.phase == over {
+			close(g.done)
+		}
+	}
+	return g.done
+}
+
+// StopTimer takes the grant its timer, for a caller who watches many grants and has a cheaper way to do that
+// than a timer for each. He then owes the grant a Release when it is over, which it otherwise sends by itself:
+// Held, Remaining and Err go on telling the truth, but until then Done stays open, and what the nodes may still
+// have of the lock is left to its ttl.
+func (g *Grant) StopTimer() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopTimerLocked()
+}
+
+func (g *Grant) stopTimerLocked() {
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
+	}
+}
 
 func (g *Grant) overLocked() error {
 	reason := g.lease.reason
 	if reason == nil { // the end has passed and nobody has told the lease so far
 		reason = ErrLost
 	}
-	return fmt.Errorf("lock %q: %w", g.request.Name, reason)
+	return fmt.Errorf("lock %q: %w", g.lease.request.Name, reason)
 }
 
-// step lets an event happen to the lease, tells those who wait for its outcome, and sends what it wants sent.
+// step lets an event happen to the lease, sends what it wants sent, and tells those who wait for its outcome.
 func (g *Grant) step(event func(l *lease, now clock.Instant)) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	event(g.lease, clock.Now())
-	g.settleLocked()
+	landed := g.settleLocked()
 	g.sendLocked()
+	g.mu.Unlock()
+	if landed != nil {
+		for _, tell := range landed.tell {
+			tell(landed.err)
+		}
+	}
 }
 
-func (g *Grant) settleLocked() {
+// settleLocked notes what the last event has decided. It returns the flight that has landed with it, if any:
+// those who wait for it are told without the lock.
+func (g *Grant) settleLocked() (landed *flight) {
 	l := g.lease
-	if !closed(g.decided) && (l.phase == holding || l.phase == over) {
+	if g.decided != nil && (l.phase == holding || l.phase == over) {
 		g.won = l.phase == holding
 		close(g.decided)
+		g.decided = nil
 		if g.won {
 			g.timer = time.AfterFunc(clock.Until(l.end), g.expire)
 		}
@@ -143,18 +179,19 @@ func (g *Grant) settleLocked() {
 		case l.round.number != f.number || l.round.outcome != roundProlonged:
 			f.err = l.roundError(g.q.names)
 		}
-		close(f.done)
-		g.flight = nil
+		f.timer.Stop()
+		g.flight, landed = nil, f
 	}
-	if l.parts.done && !closed(g.parted) {
+	if l.parts.done && g.parted != nil && !closed(g.parted) {
 		close(g.parted)
 	}
-	if l.phase == over && !closed(g.done) {
-		close(g.done)
-		if g.timer != nil {
-			g.timer.Stop()
+	if l.phase == over {
+		if g.done != nil && !closed(g.done) {
+			close(g.done)
 		}
+		g.stopTimerLocked()
 	}
+	return landed
 }
 
 // sendLocked hands out the messages of the lease in order. It unlocks mu meanwhile: a node may answer from
@@ -180,53 +217,86 @@ func (g *Grant) sendLocked() {
 func (g *Grant) expire() {
 	g.step(func(l *lease, now clock.Instant) {
 		l.expire(now)
-		if l.phase == holding {
+		if l.phase == holding && g.timer != nil {
 			g.timer.Reset(l.end.Sub(now))
 		}
 	})
 }
 
+// RenewAsync is [Quorum.Renew] for a caller who does not wait: it starts a renewal round, or joins the one
+// that is under way, and returns. done is called once with what Renew would return, when the round is decided
+// or its time is over, which is after roundLimit (5 s) at the latest: by RenewAsync itself or from any other
+// goroutine. It must not block; it may call RenewAsync.
+func (q *Quorum) RenewAsync(g *Grant, done func(error)) {
+	if f, err := g.board(done); f == nil {
+		done(err)
+	}
+}
+
 // renew runs a renewal round or joins the one that somebody else is waiting for.
 func (g *Grant) renew(ctx context.Context) error {
-	var f *flight
-	var err error
-	var left time.Duration
+	landed := make(chan error, 1)
+	f, err := g.board(func(err error) { landed <- err })
+	if f == nil {
+		return err
+	}
+	select {
+	case err := <-landed:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-landed: // then nothing else counts
+		return err
+	default:
+	}
+	g.step(func(*lease, clock.Instant) { f.waiters-- })
+	return contextError(ctx, OpRenew, g.lease.request.Name)
+}
+
+// board finds the caller a flight: one that somebody waits for, or a new one. tell is called when it lands,
+// unless the lease is over already: then there is no flight, and the error says why.
+func (g *Grant) board(tell func(error)) (f *flight, err error) {
 	g.step(func(l *lease, now clock.Instant) {
 		if g.flight == nil || g.flight.waiters == 0 {
-			g.flight = nil
-			l.renew(now, g.request.TTL)
+			l.renew(now, l.request.TTL)
 			if l.phase != holding {
 				err = g.overLocked()
 				return
 			}
-			g.flight = &flight{number: l.round.number, done: make(chan struct{})}
+			if g.flight != nil { // nobody waits for it, and its round was just replaced
+				g.flight.timer.Stop()
+			}
+			g.flight = g.takeOffLocked(now)
 		}
 		f = g.flight
 		f.waiters++
-		left = min(l.roundEnd().Sub(now), roundLimit)
+		f.tell = append(f.tell, tell)
 	})
-	if err != nil {
-		return err
-	}
-	switch wait(ctx, f.done, left) {
-	case cancelled:
-		g.step(func(*lease, clock.Instant) { f.waiters-- })
-		return contextError(ctx, OpRenew, g.request.Name)
-	case timedOut:
+	return f, err
+}
+
+// takeOffLocked makes the flight of the round that was just begun.
+func (g *Grant) takeOffLocked(now clock.Instant) *flight {
+	f := &flight{number: g.lease.round.number}
+	left := min(g.lease.roundEnd().Sub(now), roundLimit)
+	f.timer = time.AfterFunc(left, func() {
 		g.step(func(l *lease, now clock.Instant) {
 			if g.flight == f {
 				l.timeout(now)
 			}
 		})
-	}
-	<-f.done
-	return f.err
+	})
+	return f
 }
 
 // release ends the lease and waits until a majority knows.
 func (g *Grant) release(ctx context.Context) error {
 	var err error
 	g.step(func(l *lease, now clock.Instant) {
+		if g.parted == nil {
+			g.parted = make(chan struct{})
+		}
 		l.release(now)
 		if l.reason != ErrReleased {
 			err = g.overLocked()
@@ -235,8 +305,11 @@ func (g *Grant) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if wait(ctx, g.parted, roundLimit) == cancelled {
-		return contextError(ctx, OpRelease, g.request.Name)
+	g.mu.Lock()
+	parted := g.parted
+	g.mu.Unlock()
+	if wait(ctx, parted, roundLimit) == cancelled {
+		return contextError(ctx, OpRelease, g.lease.request.Name)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -56,7 +56,7 @@ type message struct {
 
 // A member is what the lease knows of one node.
 type member struct {
-	vote  Reply // to the acquire; in raising and later the vote of the attempt stays
+	vote  *Reply // to the acquire; in raising the vote of the attempt stays, see forget
 	voted bool
 	// granted: belongs to Q. stored: belongs to H, has our lock and the token.
 	granted, stored bool
@@ -81,7 +81,22 @@ type parting struct {
 
 // newLease returns the machine of a fresh owner value over n nodes. Nothing is sent before begin or resume.
 func newLease(r *rules, n int, request Request) *lease {
-	return &lease{rules: r, request: request, members: make([]member, n)}
+	l := &lease{rules: r, request: request, members: make([]member, n)}
+	votes := make([]Reply, n)
+	for i := range l.members {
+		l.members[i].vote = &votes[i]
+	}
+	return l
+}
+
+// noVote is the vote of every member once votes are forgotten. It stays as it is.
+var noVote Reply
+
+// forget drops what was only of use until the lease was won. Votes are most of what a lease consists of.
+func (l *lease) forget() {
+	for i := range l.members {
+		l.members[i].vote = &noVote
+	}
 }
 
 func (l *lease) majority() int { return len(l.members)/2 + 1 }

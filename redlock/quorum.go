@@ -153,15 +153,16 @@ func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
 
 // run starts the lease of a new grant and waits until it is won or not.
 func (g *Grant) run(ctx context.Context, op Op, start func(*lease, clock.Instant)) (*Grant, error) {
+	decided := g.decided
 	g.step(start)
-	end := wait(ctx, g.decided, min(g.lease.validity(g.request.TTL), roundLimit))
+	end := wait(ctx, decided, min(g.lease.validity(g.lease.request.TTL), roundLimit))
 	switch {
 	case ctx.Err() != nil: // a cancelled wait is never given a lock
 		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
-		return nil, contextError(ctx, op, g.request.Name)
+		return nil, contextError(ctx, op, g.lease.request.Name)
 	case end == timedOut:
 		g.step(func(l *lease, now clock.Instant) {
-			if !closed(g.decided) {
+			if !closed(decided) {
 				l.abandon(now)
 			}
 		})

@@ -116,7 +116,9 @@ func (l *lease) prolong(now clock.Instant) {
 		return
 	}
 	l.round.outcome = roundProlonged
+	l.round.replies, l.round.answered = nil, nil // nobody asks why
 	l.phase = holding
+	l.forget()
 	l.end = max(l.end, newEnd) // a shorter ttl does not take back what an earlier round has proved
 }
 
