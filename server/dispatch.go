@@ -28,8 +28,17 @@ func (srv *Server) dispatch(s *session, args [][]byte, now clock.Instant) {
 	default:
 		s.call = Call{Args: args, Out: &s.out, DB: s.db, srv: srv, session: s, cmd: cmd, now: now}
 		srv.call(&s.call)
-		srv.serveBlocked(now)
+		srv.settle(now)
 	}
+}
+
+// settle does what others have to gain from a command, transaction or script that is over. A slow script is
+// not, though others run commands in its middle.
+func (srv *Server) settle(now clock.Instant) {
+	if srv.scripts.busy {
+		return
+	}
+	srv.serveBlocked(now)
 }
 
 // errCrossProtocol is for a client that speaks HTTP: it gets no answer.

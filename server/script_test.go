@@ -237,6 +237,37 @@ func TestScript_Busy(t *testing.T) {
 	t.Cleanup(func() { <-done })
 }
 
+// Ensure that a client that waits for a key is not served in the middle of a slow script, which may yet take the
+// key away, when others run what they may run meanwhile.
+func TestScript_BusyServesNobody(t *testing.T) {
+	addr := startNode(t)
+	admin, runner, waiter := dial(t, addr, 2), dial(t, addr, 2), dial(t, addr, 2)
+	for _, c := range []*wire{admin, runner, waiter} {
+		defer c.close()
+	}
+	require.Equal(t, "+OK\r\n", admin.do("CONFIG", "SET", "busy-reply-threshold", "0"))
+	waited, done := make(chan string, 1), make(chan string, 1)
+	go func() { waited <- waiter.do("BLPOP", "k", "0") }()
+	for info := ""; !strings.Contains(info, "blocked_clients:1"); {
+		info = admin.do("INFO", "clients")
+	}
+	const body = `redis.call('rpush', 'k', 'x')
+		local began = redis.call('time')
+		repeat local now = redis.call('time') until (now[1] - began[1]) * 1000000 + now[2] - began[2] > 200000
+		return redis.call('del', 'k')`
+	go func() { done <- runner.do("EVAL", body, "0") }()
+	for reply := ""; !strings.HasPrefix(reply, "-BUSY "); {
+		reply = admin.do("GET", "a") // until the script has begun
+	}
+	for range 10 {
+		admin.do("MULTI")
+		admin.do("DISCARD")
+	}
+	assert.Equal(t, ":1\r\n", <-done)
+	require.Equal(t, ":1\r\n", admin.do("RPUSH", "k", "y"))
+	assert.Equal(t, "*2\r\n$1\r\nk\r\n$1\r\ny\r\n", <-waited)
+}
+
 // Ensure that the reply of a killed script is that of redis-server: the reason, the script, the line.
 func TestScript_Killed(t *testing.T) {
 	servers := [2]string{theirs: startRedis(t), ours: startNode(t)}
