@@ -322,7 +322,7 @@ func (p *plan) held(e *redlock.HeldError) (delay time.Duration, hear bool, err e
 		if e.Remaining >= 0 {
 			delay = min(delay, e.Remaining+rand.N(expiryJitter))
 		}
-		return delay, false, nil
+		return delay, true, nil // nodes of ours tell when its key goes, though it does not
 	}
 	delay = refresh - rand.N(refresh/8)
 	if e.Remaining >= 0 {

@@ -42,7 +42,7 @@ func (c *Call) Now() clock.Instant { return c.now }
 // notifications give the modification ("set", "del", "expire"), empty if they do not tell of it.
 //
 // It does everything that has to follow from a modification, in one place: the dirty count, the
-// transactions that watch the key, the commands that wait for it.
+// transactions that watch the key, the commands that wait for it, the queue of a lock.
 func (c *Call) Changed(event string, key []byte) { c.ChangedIn(c.DB, event, key) }
 
 // ChangedIn is Changed for a key of another database (COPY ... DB, MOVE).
@@ -51,11 +51,15 @@ func (c *Call) ChangedIn(db *keyspace.DB, event string, key []byte) {
 	c.srv.dirty++
 	c.srv.watches.touch(db.Index(), key)
 	c.srv.blocked.signal(db.Index(), key)
+	c.srv.wakes.changed(db, key, c.now)
 }
 
 // Flushing states that the call is about to remove all keys of a database; call it before they go, since
-// only transactions that watch an existing key are affected.
-func (c *Call) Flushing(db *keyspace.DB) { c.srv.watches.touchAll(db, nil, c.now) }
+// only transactions that watch an existing key are affected, and queues of locks have to be read.
+func (c *Call) Flushing(db *keyspace.DB) {
+	c.srv.watches.touchAll(db, nil, c.now)
+	c.srv.flushingLocks(db, c.now)
+}
 
 // Swapping states that the call is about to exchange the contents of two databases.
 func (c *Call) Swapping(a, b *keyspace.DB) {
@@ -63,6 +67,7 @@ func (c *Call) Swapping(a, b *keyspace.DB) {
 	c.srv.watches.touchAll(b, a, c.now)
 	c.srv.blocked.signalAll(a)
 	c.srv.blocked.signalAll(b)
+	c.srv.swappingLocks(a, b, c.now)
 }
 
 // Dirty counts n modifications that concern no single key (FLUSHALL).

@@ -13,7 +13,7 @@ import (
 const expireShare = 4 // a quarter
 
 // cron is the goroutine that does what is due now and then: it removes expired keys that nobody looks
-// at, and sends clients away who are idle or do not read.
+// at, in time those that somebody waits for, and sends clients away who are idle or do not read.
 func (s *Server) cron() {
 	period := s.cronPeriod()
 	tick := time.NewTicker(period)
@@ -22,6 +22,9 @@ func (s *Server) cron() {
 		select {
 		case <-s.stop:
 			return
+		case <-s.wakes.timer.C:
+			s.expireLocks()
+			continue
 		case <-tick.C:
 		}
 		s.mu.Lock()
@@ -57,7 +60,9 @@ func (s *Server) expireKeysLocked(budget time.Duration) {
 		if !now.Before(end) {
 			return
 		}
-		if _, more := s.keys.ExpireCycle(now, expireSlice); !more {
+		_, more := s.keys.ExpireCycle(now, expireSlice)
+		s.settleLocks(now)
+		if !more {
 			return
 		}
 		s.mu.Unlock()

@@ -39,6 +39,7 @@ func (srv *Server) settle(now clock.Instant) {
 		return
 	}
 	srv.serveBlocked(now)
+	srv.settleLocks(now)
 }
 
 // errCrossProtocol is for a client that speaks HTTP: it gets no answer.

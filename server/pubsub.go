@@ -122,6 +122,7 @@ func (c *Call) confirm(kind string, name []byte) {
 
 func publishCommand(c *Call) error {
 	n := c.srv.broker.Publish(string(c.Args[1]), c.Args[2])
+	c.srv.wakes.published(c.DB, c.Args[1], c.Args[2])
 	c.Out.Int(int64(n))
 	return nil
 }

@@ -39,6 +39,7 @@ type Server struct {
 	broker   pubsub.Broker
 	watches  watches
 	blocked  blocking
+	wakes    lockWakes
 	sessions map[int64]*session
 	lastID   int64
 	dirty    int64 // modifications since the last save
@@ -73,6 +74,7 @@ func New(config Config) (*Server, error) {
 	s.keys = keyspace.New(config.Databases)
 	s.keys.Expired = s.expired
 	s.watches.init(config.Databases)
+	s.wakes.init(config.Databases)
 	s.storeLimits()
 	s.tasks.Go(s.cron)
 	return s, nil
@@ -263,4 +265,5 @@ func (s *Server) expired(db *keyspace.DB, key []byte) {
 	s.dirty++
 	s.stats.expired++
 	s.watches.touch(db.Index(), key)
+	s.wakes.expired(db.Index(), key)
 }

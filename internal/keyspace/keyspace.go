@@ -49,7 +49,7 @@ func (ks *Keyspace) Flush() int {
 }
 
 // NextDeadline returns the earliest deadline of any key; false if no key has a ttl. It is what the caller
-// of ExpireCycle may sleep until.
+// of ExpireDue may sleep until.
 func (ks *Keyspace) NextDeadline() (clock.Instant, bool) {
 	var next clock.Instant
 	found := false
@@ -64,7 +64,7 @@ func (ks *Keyspace) NextDeadline() (clock.Instant, bool) {
 	return next, found
 }
 
-// cycleBatch is how many keys ExpireCycle removes between two looks at the clock.
+// cycleBatch is how many keys ExpireDue removes between two looks at the clock.
 const cycleBatch = 32
 
 // ExpireCycle removes keys whose ttl has run out at now and then goes on with unfinished resizes, until
@@ -72,6 +72,26 @@ const cycleBatch = 32
 // left work behind. It costs nothing per key that has not expired.
 func (ks *Keyspace) ExpireCycle(now clock.Instant, budget time.Duration) (removed int, more bool) {
 	end := clock.Now().Add(budget)
+	if removed, more = ks.expireDue(now, end); more {
+		return removed, true
+	}
+	for _, db := range ks.dbs {
+		for steps := 0; db.dict.resizing; steps++ {
+			if steps%cycleBatch == cycleBatch-1 && !clock.Now().Before(end) {
+				return removed, true
+			}
+			db.dict.step()
+		}
+	}
+	return removed, false
+}
+
+// ExpireDue is ExpireCycle without the resizes.
+func (ks *Keyspace) ExpireDue(now clock.Instant, budget time.Duration) (removed int, more bool) {
+	return ks.expireDue(now, clock.Now().Add(budget))
+}
+
+func (ks *Keyspace) expireDue(now, end clock.Instant) (removed int, more bool) {
 	ks.access = seconds(now)
 	for _, db := range ks.dbs {
 		for db.ttls.n > 0 && !now.Before(db.ttls.at(0).deadline) {
@@ -80,14 +100,6 @@ func (ks *Keyspace) ExpireCycle(now clock.Instant, budget time.Duration) (remove
 			}
 			db.expire(db.ttls.at(0).entry)
 			removed++
-		}
-	}
-	for _, db := range ks.dbs {
-		for steps := 0; db.dict.resizing; steps++ {
-			if steps%cycleBatch == cycleBatch-1 && !clock.Now().Before(end) {
-				return removed, true
-			}
-			db.dict.step()
 		}
 	}
 	return removed, false
