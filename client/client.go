@@ -73,7 +73,7 @@ func New(nodes []redlock.Node, opts ...Option) (*Client, error) {
 				return nil, fmt.Errorf("%w: node %v is given twice, but has one vote", ErrInvalid, l)
 			}
 			seen[l] = true
-			l.configure(set.timeout, set.logger, reached)
+			l.configure(set.timeout, set.logger, reached, set.observers)
 		}
 	}
 	var id [8]byte
@@ -138,11 +138,13 @@ type Handle = redlock.Resumable
 //
 // Errors: redlock.ErrLost, ErrForced: the lease is over. ErrQuorum, the context's: undecided, try again
 // while it may last. ErrInvalid, ErrClosed.
-func (c *Client) Resume(ctx context.Context, h Handle, opts ...LockOption) (*Lease, error) {
+func (c *Client) Resume(ctx context.Context, h Handle, opts ...LockOption) (_ *Lease, err error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.calls.Done()
+	ctx = c.set.observers.wait(ctx, CallResume, h.Name)
+	defer c.set.observers.failed(ctx, &err)
 	g, err := c.quorum.Resume(ctx, h)
 	if err != nil {
 		return nil, err
@@ -243,7 +245,9 @@ func (c *Client) unlockAll(ctx context.Context) error {
 // letGo ends all leases here and leaves their locks where they are.
 func (c *Client) letGo(context.Context) error {
 	for _, l := range c.dog.leases() {
-		l.finish(&LossError{Name: l.Name(), Token: l.Token(), Cause: ErrClosed})
+		if l.finish(&LossError{Name: l.Name(), Token: l.Token(), Cause: ErrClosed}) {
+			c.set.observers.lost(l, ErrClosed)
+		}
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ type Lease struct {
 	cancel context.CancelCauseFunc
 	lost   chan struct{}
 
-	watch watch // the watchdog's
+	watch watch     // the watchdog's
+	seen  *sighting // what observers were told; nil: nobody observes
 
 	mu       sync.Mutex
 	over     error         // nil while held; ErrReleased or a *LossError
@@ -40,7 +41,7 @@ type Lease struct {
 // newLease makes a lease of a grant and has it watched. entry is the waiter that may still be queued.
 func (c *Client) newLease(ctx context.Context, g *redlock.Grant, set lockSettings, entry redlock.Waiter) *Lease {
 	l := &Lease{c: c, grant: g, entry: entry, lost: make(chan struct{})}
-	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(c.set.observers.acquired(ctx, l)))
 	c.dog.add(l, set.renew)
 	return l
 }
@@ -108,8 +109,9 @@ func (l *Lease) Handle() Handle {
 // Errors: nil only if the end moved. A *LossError or ErrReleased: the lease is over. ErrQuorum, or the
 // context's: this renewal failed, the lease lives on until its end, try again.
 func (l *Lease) Renew(ctx context.Context) error {
-	end := l.grant.End()
+	began, end := clock.Now(), l.grant.End()
 	err := l.c.quorum.Renew(ctx, l.grant)
+	l.c.set.observers.renewed(l, began, err)
 	var quorum *redlock.QuorumError
 	switch {
 	case err == nil:
@@ -165,6 +167,7 @@ func (l *Lease) lose(cause error) {
 	if !l.finish(loss) {
 		return
 	}
+	l.c.set.observers.lost(l, cause)
 	l.c.set.logger.Warn("lease lost", "lock", loss.Name, "token", loss.Token, "cause", cause)
 	l.c.background.Go(func() {
 		l.leaveQueue()
@@ -225,6 +228,7 @@ func (l *Lease) Unlock(ctx context.Context) error {
 	l.mu.Unlock()
 	if first {
 		l.result = l.unlock(ctx)
+		l.c.set.observers.released(l, l.result)
 		close(released)
 		return l.result
 	}

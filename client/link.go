@@ -52,6 +52,7 @@ type link struct {
 	timeout time.Duration
 	log     *slog.Logger
 	servers *servers // what the client's links have reached
+	view    nodeView // what observers were told
 
 	mu      sync.Mutex
 	backlog []pending
@@ -88,9 +89,9 @@ type wire interface {
 }
 
 // configure gives the link the settings of its client. The first call counts.
-func (l *link) configure(timeout time.Duration, log *slog.Logger, s *servers) {
+func (l *link) configure(timeout time.Duration, log *slog.Logger, s *servers, o observers) {
 	l.setup.Do(func() {
-		l.timeout, l.log, l.servers = timeout, log, s
+		l.timeout, l.log, l.servers, l.view.observers = timeout, log, s, o
 		l.wire, l.side = l.dial(l)
 		l.more = make(chan struct{}, 1)
 	})
@@ -98,7 +99,7 @@ func (l *link) configure(timeout time.Duration, log *slog.Logger, s *servers) {
 
 // configureAlone is for a node that is used without a Client.
 func (l *link) configureAlone() {
-	l.configure(time.Second, slog.New(slog.DiscardHandler), &servers{})
+	l.configure(time.Second, slog.New(slog.DiscardHandler), &servers{}, nil)
 }
 
 // String returns the node's address.
@@ -146,9 +147,12 @@ func (l *link) run() {
 	for batch := l.next(); batch != nil; batch = l.next() {
 		batch, behind := l.cutOff(batch)
 		refuse(behind, errBehind)
-		if err := l.execute(batch); err != nil {
+		began := clock.Now()
+		err := l.execute(batch)
+		if err != nil {
 			refuse(l.fail(err))
 		}
+		l.observe(len(batch), began, err)
 	}
 }
 

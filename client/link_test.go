@@ -57,7 +57,7 @@ func (w *fakeWire) close() error { return nil }
 
 func fakeLink(w *fakeWire, timeout time.Duration) *link {
 	l := &link{name: "fake", dial: func(*link) (wire, redis.UniversalClient) { return w, nil }}
-	l.configure(timeout, slog.New(slog.DiscardHandler), &servers{})
+	l.configure(timeout, slog.New(slog.DiscardHandler), &servers{}, nil)
 	return l
 }
 

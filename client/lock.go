@@ -99,11 +99,13 @@ func (c *Client) waitError(ctx context.Context, name string, last error) error {
 //
 // Errors: the context's (*WaitError, which also tells who was in the way); ErrQuorum; ErrInvalid; ErrClosed;
 // that of BeforeSend.
-func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (*Lease, error) {
+func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (_ *Lease, err error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.calls.Done()
+	ctx = c.set.observers.wait(ctx, CallLock, name)
+	defer c.set.observers.failed(ctx, &err)
 	set := c.lockSettings(opts)
 	w := newWaiter(c.id, c.nextSince())
 	place, ok := c.turns.join(ctx, c.closing, name)
@@ -125,13 +127,16 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (*Le
 // in the moment when the lock is free.
 //
 // Errors: ErrHeld (*HeldError says by whom and for how long), ErrQuarantine, and those of Lock.
-func (c *Client) TryLock(ctx context.Context, name string, opts ...LockOption) (*Lease, error) {
+func (c *Client) TryLock(ctx context.Context, name string, opts ...LockOption) (_ *Lease, err error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.calls.Done()
+	ctx = c.set.observers.wait(ctx, CallTryLock, name)
+	defer c.set.observers.failed(ctx, &err)
 	set := c.lockSettings(opts)
 	g, err := c.quorum.Acquire(ctx, set.attempt(name))
+	c.set.observers.attempted(ctx, err)
 	if err != nil {
 		if errors.Is(err, redlock.ErrClosed) {
 			return nil, ErrClosed
@@ -201,6 +206,7 @@ func (c *Client) wait(ctx context.Context, name string, set lockSettings, w *wai
 		}
 		w.forget()
 		g, err := c.quorum.Acquire(ctx, a)
+		c.set.observers.attempted(ctx, err)
 		if err == nil {
 			l := c.newLease(ctx, g, set, a.Waiter)
 			l.waited = p.met

@@ -12,11 +12,12 @@ const DefaultTTL = 15 * time.Second
 
 // settings are the client's options after defaults were filled in.
 type settings struct {
-	ttl      time.Duration
-	owner    string
-	timeout  time.Duration
-	logger   *slog.Logger
-	protocol redlock.Options
+	ttl       time.Duration
+	owner     string
+	timeout   time.Duration
+	logger    *slog.Logger
+	observers observers
+	protocol  redlock.Options
 }
 
 // An Option configures a Client.
