@@ -4,21 +4,31 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test e2e race fuzz cover lint deps clean
+.PHONY: help build test nested e2e race fuzz cover lint bench-locks deps clean
 
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 10s
 # Bounds a package that hangs; the slowest takes a fraction of it.
 TIMEOUT := 8m
+# Modules of their own in this repository: what they need is not for users of the library to carry.
+NESTED := internal/benchlocks
+# Flags of `make bench-locks`: BENCH='-quick -subjects ours,redsync -scenarios lock,names'; -h lists them.
+BENCH ?=
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/holdfast
 	go build -o bin/holdfast ./cmd/holdfast
 
 test: deps ## Run every test, the end-to-end test last; name what was skipped (CI=true: a skip fails)
 	go run ./internal/testrun -last ./internal/e2e -timeout $(TIMEOUT) ./...
+
+nested: deps ## Vet and test the modules of their own (NESTED in the Makefile)
+	@for module in $(NESTED); do \
+		echo "-- $$module"; \
+		(cd "$$module" && go vet ./... && go test -timeout $(TIMEOUT) ./...); \
+	done
 
 e2e: deps ## Run only the end-to-end test: 2,000 increments by four kinds of clients, twice, with faults
 	go run ./internal/testrun -count=1 -timeout $(TIMEOUT) ./internal/e2e
@@ -43,6 +53,11 @@ lint: ## Check formatting (gofmt), run go vet, and compile for the other systems
 	go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go build ./...
+
+bench-locks: build ## Compare lock clients, about six minutes
+	@.ci/deps bench
+	cd internal/benchlocks && go build -o ../../bin/benchlocks .
+	bin/benchlocks -holdfast bin/holdfast $(BENCH)
 
 # As root on a Debian-like machine, install the programs that the tests run against and that are missing.
 deps:
