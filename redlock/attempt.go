@@ -146,21 +146,30 @@ func (l *lease) attemptError(names []string) error {
 func (l *lease) heldError(granted, held int) *HeldError {
 	e := &HeldError{Name: l.request.Name, Granted: granted, Held: held}
 	seen := map[string]int{}
+	turns := 0
 	var left []time.Duration
 	for _, m := range l.members {
 		if m.vote.Status != StatusHeld {
 			continue
 		}
 		left = append(left, m.vote.Remaining)
+		if m.vote.Turn {
+			turns++
+			continue
+		}
 		seen[m.vote.Digest]++
 		if seen[m.vote.Digest] > seen[e.Digest] || e.Digest == "" {
 			e.Digest = m.vote.Digest
 		}
 	}
 	for _, m := range l.members {
-		if m.vote.Status == StatusHeld && m.vote.Digest == e.Digest && m.vote.Recorded {
-			e.Label, e.Recorded = m.vote.Label, true
+		if m.vote.Status == StatusHeld && !m.vote.Turn && m.vote.Digest == e.Digest && m.vote.Recorded {
+			e.Label, e.Meta, e.Recorded = m.vote.Label, m.vote.Meta, true
+			e.Token = max(e.Token, m.vote.Token)
 		}
+	}
+	if e.Turn = turns > held/2; e.Turn {
+		e.Recorded = true // whoever was woken is one of ours
 	}
 	e.Remaining = nth(left, l.majority()-granted)
 	return e

@@ -17,7 +17,8 @@ import (
 // It is not safe for concurrent use.
 type lease struct {
 	rules *rules
-	// request is what all messages have in common: Name, Value, TTL, Label, Waiter, FenceTTL, Proposal.
+	// request is what all messages have in common: Name, Value, TTL, Label, Meta, Announce, Waiter, Turn,
+	// FenceTTL, Proposal.
 	request Request
 
 	phase phase
@@ -256,13 +257,15 @@ func (l *lease) send(node int, req Request) {
 	req.Name, req.Value = l.request.Name, l.request.Value
 	switch req.Op {
 	case OpAcquire:
-		req.TTL, req.Proposal, req.Waiter = l.request.TTL, l.request.Proposal, l.request.Waiter
+		req.TTL, req.Proposal, req.Waiter, req.Turn = l.request.TTL, l.request.Proposal, l.request.Waiter, l.request.Turn
 		fallthrough
 	case OpRenew:
-		req.Label = l.request.Label
+		req.Label, req.Meta, req.Announce = l.request.Label, l.request.Meta, l.request.Announce
 		fallthrough
 	case OpRaise:
 		req.FenceTTL = l.request.FenceTTL
+	case OpRelease:
+		req.Turn, req.Announce = l.request.Turn, l.request.Announce
 	}
 	l.out = append(l.out, message{node: node, req: req, round: l.round.number})
 }

@@ -23,6 +23,9 @@ type Options struct {
 	// LongestTTL is the longest ttl of any lock. A longer one is refused, a revocation is remembered twice as
 	// long, and a node that forgot its state grants nothing for this long plus the drift. Default 5m.
 	LongestTTL time.Duration
+	// Turn is for how long a node keeps a free lock for the waiter that it has woken, who has to be able to come
+	// back in this time; one that died costs the others as much. Default 500ms.
+	Turn time.Duration
 }
 
 // DefaultDrift is ttl/100 + 2 ms.
@@ -64,11 +67,16 @@ func New(nodes []Node, o Options) (*Quorum, error) {
 	if o.LongestTTL == 0 {
 		o.LongestTTL = 5 * time.Minute
 	}
+	if o.Turn == 0 {
+		o.Turn = 500 * time.Millisecond
+	}
 	switch {
 	case len(nodes) == 0:
 		return nil, fmt.Errorf("%w: no nodes", ErrInvalid)
 	case o.LongestTTL < MinTTL:
 		return nil, fmt.Errorf("%w: longest ttl %v, must be at least %v", ErrInvalid, o.LongestTTL, MinTTL)
+	case o.Turn < time.Millisecond || o.Turn > time.Minute:
+		return nil, fmt.Errorf("%w: turn of %v, must be 1ms to 1m", ErrInvalid, o.Turn)
 	case o.FenceTTL < 2*o.LongestTTL:
 		return nil, fmt.Errorf("%w: fence ttl %v, must be at least twice the longest ttl %v", ErrInvalid, o.FenceTTL, o.LongestTTL)
 	}
@@ -90,6 +98,10 @@ type Attempt struct {
 	Name  string        // 1 to MaxName bytes
 	TTL   time.Duration // MinTTL to Options.LongestTTL
 	Label string        // shown to those who wait; at most MaxLabel bytes; not secret
+	Meta  string        // shown beside it; at most MaxMeta bytes; not secret
+	// Announce has every node publish to ChangeChannel(Name) when it grants the lock, when it is released and
+	// when it is forced.
+	Announce bool
 	// Waiter is the caller's place in the queue, kept over attempts. The zero Waiter does not queue.
 	Waiter Waiter
 	// BeforeSend, if set, is called with the owner value before anything is sent. If it returns an error,
@@ -104,7 +116,7 @@ type Attempt struct {
 // Errors: ErrHeld (*HeldError), ErrQuorum (*QuorumError), ErrForced, ErrQuarantine (*QuarantineError),
 // ErrInvalid, ErrClosed, the error of BeforeSend.
 func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) {
-	if err := errors.Join(checkName(a.Name), checkLabel(a.Label), q.checkTTL(a.TTL), checkWaiter(a.Waiter)); err != nil {
+	if err := errors.Join(checkName(a.Name), checkLabel(a.Label), checkMeta(a.Meta), q.checkTTL(a.TTL), checkWaiter(a.Waiter)); err != nil {
 		return nil, err
 	}
 	if err := q.ready(ctx, OpAcquire, a.Name); err != nil {
@@ -116,8 +128,8 @@ func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) {
 			return nil, fmt.Errorf("acquire %q: %w", a.Name, err)
 		}
 	}
-	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Waiter: a.Waiter,
-		Proposal: clock.Wall().UnixMicro()})
+	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Meta: a.Meta, Announce: a.Announce,
+		Waiter: a.Waiter, Proposal: clock.Wall().UnixMicro()})
 	return g.run(ctx, OpAcquire, func(l *lease, now clock.Instant) { l.begin(now) })
 }
 
@@ -127,8 +139,10 @@ type Resumable struct {
 	Value string
 	Token int64
 	// TTL must be the one that it was acquired with: Evict and Force reckon with what was recorded then.
-	TTL   time.Duration
-	Label string
+	TTL      time.Duration
+	Label    string
+	Meta     string
+	Announce bool
 }
 
 // Resume takes up a lease that another process began and no longer holds. It succeeds only if a majority
@@ -137,7 +151,7 @@ type Resumable struct {
 // Errors: ErrLost, ErrForced: the lease is over, and what was left of it is released. ErrQuorum, or the
 // context's: undecided; the lease may be resumed again while it lasts. ErrInvalid, ErrClosed.
 func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
-	err := errors.Join(checkName(r.Name), checkLabel(r.Label), q.checkTTL(r.TTL), checkToken(r.Token))
+	err := errors.Join(checkName(r.Name), checkLabel(r.Label), checkMeta(r.Meta), q.checkTTL(r.TTL), checkToken(r.Token))
 	if r.Value == "" {
 		err = errors.Join(err, fmt.Errorf("%w: no owner value", ErrInvalid))
 	}
@@ -147,7 +161,7 @@ func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
 	if err := q.ready(ctx, OpRenew, r.Name); err != nil {
 		return nil, err
 	}
-	g := q.newGrant(Request{Name: r.Name, Value: r.Value, TTL: r.TTL, Label: r.Label})
+	g := q.newGrant(Request{Name: r.Name, Value: r.Value, TTL: r.TTL, Label: r.Label, Meta: r.Meta, Announce: r.Announce})
 	return g.run(ctx, OpRenew, func(l *lease, now clock.Instant) { l.resume(now, r.Token) })
 }
 
@@ -197,7 +211,7 @@ func (q *Quorum) Release(ctx context.Context, g *Grant) error { return g.release
 // Leave takes a waiter out of the queues. It does not wait for the nodes.
 func (q *Quorum) Leave(name string, w Waiter) {
 	for i := range q.nodes {
-		q.send(message{node: i, req: Request{Op: OpLeave, Name: name, Waiter: w}}, func(Reply) {})
+		q.send(message{node: i, req: Request{Op: OpLeave, Name: name, Waiter: w, Turn: q.opts.Turn}}, func(Reply) {})
 	}
 }
 
