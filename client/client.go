@@ -136,7 +136,7 @@ type Handle = redlock.Resumable
 //
 // Of the options only WithoutRenew matters: the rest is in the handle.
 //
-// Errors: redlock.ErrLost, ErrForced: the lease is over. ErrQuorum, the context's: undecided, try again
+// Errors: ErrLost, ErrForced: the lease is over. ErrQuorum, the context's: undecided, try again
 // while it may last. ErrInvalid, ErrClosed.
 func (c *Client) Resume(ctx context.Context, h Handle, opts ...LockOption) (_ *Lease, err error) {
 	if err := c.begin(); err != nil {
