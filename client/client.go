@@ -181,6 +181,7 @@ func (c *Client) close(ctx context.Context, part func(context.Context) error) er
 	c.closed = true
 	close(c.closing)
 	c.mu.Unlock()
+	c.quorum.Stop()
 
 	calls := make(chan struct{})
 	go func() { // ends below, at the latest when the links are closed

@@ -200,11 +200,7 @@ func (l *Lease) leaveQueue() {
 	if l.entry.ID == "" {
 		return
 	}
-	l.leaveOnce.Do(func() {
-		if held, all := l.Nodes(); held < all {
-			l.c.quorum.Leave(l.Name(), l.entry)
-		}
-	})
+	l.leaveOnce.Do(func() { l.c.quorum.Leave(l.Name(), l.entry) })
 }
 
 // Unlock releases the lock. The lease ends at once, before anything is sent; the call returns when a majority

@@ -13,6 +13,13 @@ import (
 // is suspended and the running clock does not, so a lease that ended in a suspend is found after this.
 const longestNap = time.Second
 
+// spreadAfter is how long a lease rests on the majority that granted it. Most are over by then; those that are
+// not are brought to the other nodes, and do not depend on each single one of a bare majority any more.
+const spreadAfter = 100 * time.Millisecond
+
+// never is after every reading of the clock.
+const never = clock.Instant(1<<63 - 1)
+
 // A watchdog renews the leases of a client and ends them when their time is over. One goroutine serves all
 // leases; what it finds due at the same moment, the links send as one batch.
 //
@@ -34,6 +41,7 @@ type watch struct {
 	index    int // in the heap; -1: not watched
 	due      clock.Instant
 	renewAt  clock.Instant
+	spreadAt clock.Instant // never once it is done
 	renews   bool
 	renewing bool
 }
@@ -51,7 +59,11 @@ func (d *watchdog) add(l *Lease, renews bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w.index = -1
-	w.renewAt = clock.Now().Add(l.TTL() / 3)
+	now := clock.Now()
+	w.renewAt, w.spreadAt = now.Add(l.TTL()/3), never
+	if held, all := l.Nodes(); held < all {
+		w.spreadAt = now.Add(min(spreadAfter, l.TTL()/6))
+	}
 	w.schedule()
 	heap.Push(&d.watched, w)
 	d.kickLocked(w)
@@ -87,7 +99,7 @@ func (d *watchdog) plan(w *watch, in time.Duration, done bool) {
 
 // schedule sets the next moment at which something is to be done about a lease.
 func (w *watch) schedule() {
-	w.due = w.lease.grant.End()
+	w.due = min(w.lease.grant.End(), w.spreadAt)
 	if w.renews && !w.renewing {
 		w.due = min(w.due, w.renewAt)
 	}
@@ -126,7 +138,10 @@ func (d *watchdog) run() {
 // tick does everything that is due, and returns how long nothing else is.
 func (d *watchdog) tick() (nap time.Duration, any bool) {
 	for {
-		over, nap, any := d.sweep()
+		over, spread, nap, any := d.sweep()
+		for _, l := range spread {
+			l.c.quorum.Spread(l.grant)
+		}
 		if len(over) == 0 {
 			return nap, any
 		}
@@ -136,8 +151,8 @@ func (d *watchdog) tick() (nap time.Duration, any bool) {
 	}
 }
 
-// sweep starts the renewals that are due and takes out the leases that are over.
-func (d *watchdog) sweep() (over []*Lease, nap time.Duration, any bool) {
+// sweep starts the renewals that are due and takes out the leases that are over, and those that are to be spread.
+func (d *watchdog) sweep() (over, spread []*Lease, nap time.Duration, any bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := clock.Now()
@@ -152,6 +167,10 @@ func (d *watchdog) sweep() (over []*Lease, nap time.Duration, any bool) {
 			w.renewing = true
 			d.wg.Go(func() { d.renew(w) })
 		}
+		if !now.Before(w.spreadAt) {
+			w.spreadAt = never
+			spread = append(spread, w.lease)
+		}
 		w.schedule()
 		if !now.Before(w.due) { // its end is this moment but for a reading of the clock
 			w.due = now.Add(time.Microsecond)
@@ -159,9 +178,9 @@ func (d *watchdog) sweep() (over []*Lease, nap time.Duration, any bool) {
 		heap.Fix(&d.watched, 0)
 	}
 	if len(d.watched) == 0 {
-		return over, 0, false
+		return over, spread, 0, false
 	}
-	return over, min(d.watched[0].due.Sub(now), longestNap), true
+	return over, spread, min(d.watched[0].due.Sub(now), longestNap), true
 }
 
 // renew makes one renewal. After a failure the next comes sooner: there is a third of the ttl less to try.

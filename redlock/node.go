@@ -25,6 +25,12 @@ type Node interface {
 	String() string
 }
 
+// A Ranker is a Node that knows how well it is doing. An attempt is sent to a majority of nodes first, and to
+// the others only if those do not decide it; nodes of a lower rank come first. Rank 0 is a node that answers as
+// fast as can be; a node that is down or hangs has the highest. A Node without ranks has rank 0. Rank is called
+// for each attempt and must be cheap.
+type Ranker interface{ Rank() int }
+
 // An Op says what a Request asks of a node.
 type Op uint8
 

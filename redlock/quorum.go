@@ -47,11 +47,14 @@ type Quorum struct {
 	names []string
 	opts  Options
 	rules *rules
+	pace  pace
+	stop  chan struct{} // closed by Stop
 
 	mu       sync.Mutex
 	closed   bool          // no new leases
 	shut     bool          // no more messages at all
 	inflight []int         // by node: messages that are not answered yet
+	places   places        // of waiters in the nodes' queues
 	most     chan struct{} // if not nil: closed when a majority of nodes has nothing in flight
 	idle     chan struct{} // if not nil: closed when no node has anything in flight
 }
@@ -80,7 +83,7 @@ func New(nodes []Node, o Options) (*Quorum, error) {
 	case o.FenceTTL < 2*o.LongestTTL:
 		return nil, fmt.Errorf("%w: fence ttl %v, must be at least twice the longest ttl %v", ErrInvalid, o.FenceTTL, o.LongestTTL)
 	}
-	q := &Quorum{nodes: slices.Clone(nodes), opts: o, rules: protocol(o.Drift), inflight: make([]int, len(nodes))}
+	q := &Quorum{nodes: slices.Clone(nodes), opts: o, rules: protocol(o.Drift), stop: make(chan struct{}), inflight: make([]int, len(nodes))}
 	for _, n := range nodes {
 		q.names = append(q.names, n.String())
 	}
@@ -130,7 +133,8 @@ func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) {
 	}
 	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Meta: a.Meta, Announce: a.Announce,
 		Waiter: a.Waiter, Proposal: clock.Wall().UnixMicro()})
-	return g.run(ctx, OpAcquire, func(l *lease, now clock.Instant) { l.begin(now) })
+	order := q.order(a.Name)
+	return g.run(ctx, OpAcquire, func(l *lease, now clock.Instant) { l.begin(now, order) })
 }
 
 // A Resumable is what another process, or the same after a restart, must know of a lease to go on with it.
@@ -169,8 +173,26 @@ func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
 func (g *Grant) run(ctx context.Context, op Op, start func(*lease, clock.Instant)) (*Grant, error) {
 	decided := g.decided
 	g.step(start)
-	end := wait(ctx, decided, min(g.lease.validity(g.lease.request.TTL), roundLimit))
+	limit := min(g.lease.validity(g.lease.request.TTL), roundLimit)
+	end := timedOut
+	if op == OpAcquire {
+		delay := min(g.q.pace.hedgeDelay(), limit)
+		began := clock.Now()
+		switch end = waitOr(ctx, decided, g.q.stop, delay); end {
+		case settled:
+			g.q.pace.note(clock.Since(began))
+		case timedOut:
+			g.step(func(l *lease, _ clock.Instant) { l.hedge() })
+			limit -= delay
+		}
+	}
+	if end == timedOut {
+		end = waitOr(ctx, decided, g.q.stop, limit)
+	}
 	switch {
+	case end == stopped:
+		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
+		return nil, fmt.Errorf("%v %q: %w", op, g.lease.request.Name, ErrClosed)
 	case ctx.Err() != nil: // a cancelled wait is never given a lock
 		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
 		return nil, contextError(ctx, op, g.lease.request.Name)
@@ -208,11 +230,41 @@ func (q *Quorum) Renew(ctx context.Context, g *Grant) error { return g.renew(ctx
 // ErrQuorum (*QuorumError), or the context's: it is over, but some nodes may keep the lock until its ttl ends.
 func (q *Quorum) Release(ctx context.Context, g *Grant) error { return g.release(ctx) }
 
-// Leave takes a waiter out of the queues. It does not wait for the nodes.
+// Spread asks the nodes that were not needed to win the lock for it as well, once. A lease that goes on for more
+// than a moment should not depend on each single node of a bare majority; a renewal does the same, since it is
+// sent to all nodes. It does not wait for the nodes.
+func (q *Quorum) Spread(g *Grant) { g.step(func(l *lease, _ clock.Instant) { l.spread() }) }
+
+// Leave takes a waiter out of the queues of those nodes at which an attempt of this Quorum may have left it, or of
+// all if there was none. It does not wait for the nodes.
 func (q *Quorum) Leave(name string, w Waiter) {
+	q.mu.Lock()
+	known, at := q.places.take(w.ID)
+	q.mu.Unlock()
 	for i := range q.nodes {
+		if known && at[i] == away {
+			continue
+		}
 		q.send(message{node: i, req: Request{Op: OpLeave, Name: name, Waiter: w, Turn: q.opts.Turn}}, func(Reply) {})
 	}
+}
+
+// Stop ends the attempts that are not decided yet with ErrClosed, as if their contexts were cancelled, and those
+// that are still to come. It is the first step of a Close that waits for nobody. It may be called again.
+func (q *Quorum) Stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	if !closed(q.stop) {
+		close(q.stop)
+	}
+}
+
+// Queued returns at how many nodes a waiter is known to be in the queue.
+func (q *Quorum) Queued(waiterID string) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.places.count(waiterID)
 }
 
 // Close waits until a majority of nodes has answered, or given up, everything that runs in the background, or
@@ -252,6 +304,7 @@ func (q *Quorum) send(m message, reply func(Reply)) {
 	shut := q.shut
 	if !shut {
 		q.inflight[m.node]++
+		q.places.sent(m, len(q.nodes))
 	}
 	q.mu.Unlock()
 	if shut {
@@ -259,6 +312,11 @@ func (q *Quorum) send(m message, reply func(Reply)) {
 		return
 	}
 	q.nodes[m.node].Send(m.req, func(r Reply) {
+		if m.req.Op == OpAcquire && m.req.Waiter.ID != "" {
+			q.mu.Lock()
+			q.places.answered(m, r)
+			q.mu.Unlock()
+		}
 		reply(r) // may send more
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -315,10 +373,16 @@ const (
 	settled ending = iota
 	cancelled
 	timedOut
+	stopped
 )
 
 // wait waits for c, but not for longer than ctx and the limit. If c is closed, nothing else counts.
 func wait(ctx context.Context, c <-chan struct{}, limit time.Duration) ending {
+	return waitOr(ctx, c, nil, limit)
+}
+
+// waitOr is wait that also ends when stop is closed.
+func waitOr(ctx context.Context, c, stop <-chan struct{}, limit time.Duration) ending {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	end := settled
@@ -328,6 +392,8 @@ func wait(ctx context.Context, c <-chan struct{}, limit time.Duration) ending {
 		end = cancelled
 	case <-timer.C:
 		end = timedOut
+	case <-stop:
+		end = stopped
 	}
 	if closed(c) {
 		return settled

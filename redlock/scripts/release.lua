@@ -11,6 +11,9 @@ if type(owner) == 'table' then
   return redis.error_reply('WRONGTYPE the lock key holds something that is no lock')
 end
 if owner ~= ARGV[1] then
+  if not owner then -- somebody deleted the lock alone
+    redis.call('DEL', KEYS[2])
+  end
   return 'lost'
 end
 redis.call('DEL', KEYS[1], KEYS[2])
