@@ -19,7 +19,7 @@ import (
 type devCommand struct {
 	Count int    `default:"5" help:"How many nodes, an odd number."`
 	Port  int    `default:"7001" help:"Port of the first node; the others follow."`
-	HTTP  string `name:"http" default:"127.0.0.1:7080" placeholder:"ADDR" help:"Where lockd serves HTTP: HOST:PORT on this machine's loopback, or unix:PATH."`
+	HTTP  string `name:"http" default:"127.0.0.1:7080" env:"HOLDFAST_HTTP" placeholder:"ADDR" help:"Where lockd serves HTTP: HOST:PORT on this machine's loopback, or unix:PATH (${env}). Default: 127.0.0.1:7080."`
 }
 
 // Validate is called by the parser.

@@ -12,29 +12,54 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/holdfast-dev/holdfast/client"
 	"github.com/holdfast-dev/holdfast/internal/child"
 )
 
 type lockCommand struct {
 	nodesFlag
-	Wait    *time.Duration `xor:"wait" help:"Wait no longer than this for the lock. Default: for ever."`
-	Try     bool           `xor:"wait" help:"Do not wait at all."`
-	TTL     time.Duration  `name:"ttl" default:"15s" help:"For how long the lock outlives this process, if it is killed. Meanwhile it is renewed. A command that runs while no majority of nodes can be reached gets SIGTERM after two thirds of it, SIGKILL at its end."`
-	Name    string         `arg:"" help:"Name of the lock."`
-	Command []string       `arg:"" passthrough:"partial" help:"Command and its arguments, after --. It runs without a shell and gets LOCK_NAME, LOCK_TOKEN and LOCK_DEADLINE in its environment."`
+	Wait   *time.Duration `xor:"wait" placeholder:"DURATION" help:"Wait no longer than this for the lock. Default: for ever."`
+	Try    bool           `xor:"wait" help:"Do not wait at all."`
+	TTL    time.Duration  `name:"ttl" default:"15s" env:"HOLDFAST_TTL" help:"For how long the lock outlives this process, if it is killed (${env}). Meanwhile it is renewed, every third of this."`
+	OnLost child.Loss     `name:"on-lost" default:"term" env:"HOLDFAST_ON_LOST" placeholder:"ACTION" complete:"term,term:5s,kill,ignore" help:"What is done to a command whose lock is about to end or is lost: term, term:DURATION, kill or ignore, see above (${env}). Default: term."`
+	Guard  *time.Duration `placeholder:"DURATION" help:"How long before its end a lock that cannot be renewed counts as about to end, at most half of --ttl. Default: a third of --ttl, and no less than the DURATION of --on-lost."`
+	Owner  string         `env:"HOLDFAST_OWNER" placeholder:"TEXT" help:"What others are shown as the holder (${env}). Default: host name and process id."`
+	JSON   bool           `name:"json" help:"Write what this program itself has to say to standard error as JSON, one object per line."`
+
+	Name    string   `arg:"" help:"Name of the lock."`
+	Command []string `arg:"" passthrough:"partial" complete:"command" help:"Command and its arguments, after --. It runs without a shell and gets LOCK_NAME, LOCK_TOKEN and LOCK_DEADLINE in its environment."`
+
+	guard time.Duration // what Guard comes to
+	says  *messages
 }
 
-// Help is shown below the flags.
+// Help is shown below the summary. Indented lines stay as they are, the others are wrapped.
 func (*lockCommand) Help() string {
-	return fmt.Sprintf(`Example: holdfast lock --nodes a:6379,b:6379,c:6379 backup -- rsync -a /data host:/backup
+	return fmt.Sprintf(`Waits for the lock, runs the command, releases the lock:
 
-The exit code is the command's own, or 128+n if signal n ended it; %d: the lock was not acquired;
-%d: the lock was lost and the command ended; 126, 127: the command cannot be executed, does not exist;
-%d: wrong usage. Signals are passed on to the command and its children.
+    holdfast lock backup -- rsync -a /data host:/backup
+    holdfast lock --try jobs/nightly -- ./report.sh
 
-If the lock cannot be renewed the command gets SIGTERM before the lock's end (see --ttl) and SIGKILL at it;
-if the lock was stolen or forced away, SIGKILL at once, since somebody else may have it.`, exitNotAcquired, exitLost, exitUsage)
+The exit code is the command's own, 128+n if signal n ended it, or
+
+    %d  wrong usage
+    %d  the lock was not acquired: somebody has it, or too few nodes answered
+    %d  the lock was lost, or was about to be, while the command ran
+    126 the command cannot be executed
+    127 the command does not exist
+
+Signals are passed on to the command and its children. When the lock cannot be renewed and is about to end
+(see --guard), --on-lost says what is done to them:
+
+    term      SIGTERM now, SIGKILL at the lock's end
+    term:5s   SIGTERM now, SIGKILL 5 s later or at the lock's end
+    kill      SIGKILL now
+    ignore    nothing, for commands that give the token to what they write to
+
+If the lock was stolen or forced away somebody else may have it, so it is at its end: SIGKILL, except with
+ignore. What the command leaves running when it ends by itself is let run, without the lock.`, exitUsage, exitNotAcquired, exitLost)
 }
 
 // Validate is called by the parser.
@@ -42,10 +67,54 @@ func (cmd *lockCommand) Validate() error {
 	if cmd.Wait != nil && *cmd.Wait < 0 {
 		return fmt.Errorf("--wait %v: negative", *cmd.Wait)
 	}
+	most, grace := cmd.TTL/2, cmd.OnLost.Grace()
+	switch {
+	case cmd.Guard == nil && grace > most:
+		return fmt.Errorf("--on-lost %v: at most half of --ttl %v, or a healthy lock would count as about to end", cmd.OnLost, cmd.TTL)
+	case cmd.Guard == nil:
+		cmd.guard = max(cmd.TTL/3, grace)
+	case cmd.OnLost.Ignored():
+		return fmt.Errorf("--guard %v: nothing is done before the lock's end with --on-lost ignore", *cmd.Guard)
+	case *cmd.Guard < 0:
+		return fmt.Errorf("--guard %v: negative", *cmd.Guard)
+	case *cmd.Guard > most:
+		return fmt.Errorf("--guard %v: at most half of --ttl %v, or a healthy lock would count as about to end", *cmd.Guard, cmd.TTL)
+	case grace > *cmd.Guard:
+		return fmt.Errorf("--on-lost %v: the lock ends --guard %v after the SIGTERM, which is sooner", cmd.OnLost, *cmd.Guard)
+	default:
+		cmd.guard = *cmd.Guard
+	}
 	return nil
 }
 
 func (cmd *lockCommand) Run() error {
+	keepWriting()
+	cmd.says = newMessages(os.Stderr, cmd.JSON)
+	defer cmd.says.end() // what is printed after this comes after all of it
+	err := cmd.run()
+	if !cmd.JSON {
+		return err
+	}
+	ended := lockEvent{Event: "ended", Name: cmd.Name}
+	code := 0
+	if err != nil {
+		code = exitFailed
+		if exit := (*exitError)(nil); errors.As(err, &exit) {
+			code, err = exit.code, exit.err
+		}
+	}
+	if err != nil {
+		ended.Error = oneLine(err)
+	}
+	ended.Code = &code
+	cmd.says.say(ended, "")
+	if code == 0 {
+		return nil
+	}
+	return &exitError{code, nil}
+}
+
+func (cmd *lockCommand) run() error {
 	argv := cmd.Command
 	if argv[0] == "--" {
 		argv = argv[1:]
@@ -57,7 +126,11 @@ func (cmd *lockCommand) Run() error {
 	if _, err := exec.LookPath(argv[0]); err != nil {
 		return &exitError{child.StartCode(err), err}
 	}
-	c, err := cmd.open(client.WithTTL(cmd.TTL))
+	opts := []client.Option{client.WithTTL(cmd.TTL)}
+	if cmd.Owner != "" {
+		opts = append(opts, client.WithOwner(cmd.Owner))
+	}
+	c, err := cmd.open(opts...)
 	if err != nil {
 		return err
 	}
@@ -66,7 +139,7 @@ func (cmd *lockCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	return runUnder(lease, argv)
+	return cmd.runUnder(lease, argv)
 }
 
 // acquire waits for the lock; a signal that would end the process ends the wait.
@@ -85,7 +158,9 @@ func (cmd *lockCommand) acquire(c *client.Client) (*client.Lease, error) {
 	if cmd.Try {
 		acquire = c.TryLock
 	}
+	told := cmd.tellWaiting(ctx, c)
 	lease, err := acquire(ctx, cmd.Name)
+	told()
 	if sig, ok := interrupted(); ok {
 		if err == nil {
 			_ = shutDown(lease.Unlock) // unconfirmed, it is free after a ttl
@@ -102,6 +177,49 @@ func (cmd *lockCommand) acquire(c *client.Client) (*client.Lease, error) {
 	default:
 		return nil, &exitError{exitNotAcquired, fmt.Errorf("not acquired: %w", err)}
 	}
+}
+
+// When to say for whom we wait, and how often to see whether that has changed.
+const (
+	waitUntold = time.Second
+	waitLooks  = 5 * time.Second
+)
+
+// tellWaiting says who has the lock, once the wait has lasted for a moment, to people at a terminal and to those
+// who asked for events; in a log or in cron's mail it would be noise. The function that it returns ends that.
+func (cmd *lockCommand) tellWaiting(ctx context.Context, c *client.Client) (stop func()) {
+	if !cmd.JSON && !term.IsTerminal(int(os.Stderr.Fd())) {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		last := ""
+		for pause := waitUntold; ; pause = waitLooks {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return
+			}
+			state, err := c.Inspect(ctx, cmd.Name)
+			if err != nil || state.Free() || state.Holder.Digest == last {
+				continue
+			}
+			last = state.Holder.Digest
+			cmd.sayWaiting(state)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (cmd *lockCommand) sayWaiting(state *client.State) {
+	holder, left := orDash(state.Holder.Label), remaining(state.Holder.Remaining)
+	e := lockEvent{Event: "waiting", Name: cmd.Name, Owner: state.Holder.Label, Remaining: left, Waiting: &state.Waiting}
+	cmd.says.say(e, "waiting for lock %s, held by %s for another %s unless it is renewed, %d waiting", printable(cmd.Name), holder, left, state.Waiting)
 }
 
 // untilSignal returns a context that ends with the first signal to end, and a function that stops waiting for one and
@@ -142,26 +260,34 @@ func untilSignal(parent context.Context) (context.Context, func() (syscall.Signa
 }
 
 // runUnder runs the command under the lease and releases it.
-func runUnder(lease *client.Lease, argv []string) error {
+func (cmd *lockCommand) runUnder(lease *client.Lease, argv []string) error {
 	signals := make(chan os.Signal, 16)
 	if list := child.Signals(); len(list) > 0 {
 		signal.Notify(signals, list...)
 		defer signal.Stop(signals)
 	}
+	deadline := lease.Deadline().Format(time.RFC3339Nano)
 	env := append(os.Environ(),
 		"LOCK_NAME="+lease.Name(),
 		"LOCK_TOKEN="+strconv.FormatInt(lease.Token(), 10),
-		"LOCK_DEADLINE="+lease.Deadline().Format(time.RFC3339Nano))
-	exit, runErr := child.Run(argv, env, lease, lease.TTL()/3, signals)
+		"LOCK_DEADLINE="+deadline)
+	cmd.says.say(lockEvent{Event: "acquired", Name: lease.Name(), Token: lease.Token(), Deadline: deadline}, "")
+	exit, runErr := child.Run(child.Command{
+		Argv: argv, Env: env, Guard: cmd.guard, Loss: cmd.OnLost, Signals: signals,
+		Notify: func(step child.Step) { cmd.sayStep(lease, step) },
+	}, lease)
 	unlockErr := shutDown(lease.Unlock)
 	var loss *client.LossError
 	if unlockErr != nil && !errors.As(unlockErr, &loss) {
 		// The command did run under the lock, so its exit code stands.
-		fmt.Fprintf(os.Stderr, "holdfast: the release was not confirmed, the lock is free after %v: %s\n", lease.TTL(), oneLine(unlockErr))
+		e := lockEvent{Event: "unconfirmed", Name: lease.Name(), Token: lease.Token(), Remaining: lease.TTL().String(), Error: oneLine(unlockErr)}
+		cmd.says.say(e, "the release was not confirmed, the lock is free after %v: %s", lease.TTL(), oneLine(unlockErr))
 	}
 	switch {
 	case runErr != nil:
 		return &exitError{child.StartCode(runErr), runErr}
+	case loss != nil && cmd.OnLost.Ignored():
+		return &exitError{exitLost, fmt.Errorf("%w, and the command went on, to its exit code %d", loss, exit.Code)}
 	case loss != nil:
 		return &exitError{exitLost, loss}
 	case exit.Lost:
@@ -171,3 +297,28 @@ func runUnder(lease *client.Lease, argv []string) error {
 	}
 	return nil
 }
+
+// sayStep says at once what was done to the command, since it may take its time to end.
+func (cmd *lockCommand) sayStep(lease *client.Lease, step child.Step) {
+	left := lease.Remaining()
+	when := "is lost"
+	if left > 0 {
+		when = "cannot be renewed and ends in " + remaining(left)
+	}
+	e := lockEvent{Name: lease.Name(), Token: lease.Token(), Remaining: remaining(max(left, 0))}
+	what := ""
+	switch step {
+	case child.Told:
+		e.Event, what = "ending", "SIGTERM to the command"
+	case child.Killed:
+		e.Event, what = "killed", "SIGKILL to the command"
+	case child.Lost:
+		e.Event, what = "lost", "the command goes on"
+	}
+	cmd.says.say(e, "lock %s (token %d) %s: %s", printable(lease.Name()), lease.Token(), when, what)
+}
+
+// keepWriting lets writes to a pipe that nobody reads any more fail, as they do for other descriptors. Otherwise
+// a message to standard error could be this process's death and leave the command to itself. The command's own
+// dealings with SIGPIPE do not change.
+func keepWriting() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

@@ -18,7 +18,7 @@ import (
 
 type lockdCommand struct {
 	Nodes string `env:"HOLDFAST_NODES" placeholder:"ADDR,ADDR,..." help:"The nodes, best an odd number of them, as HOST:PORT or a redis:// URL (${env}). Default: one node inside this process, whose locks end with it."`
-	HTTP  string `name:"http" default:"127.0.0.1:7080" placeholder:"ADDR" help:"Where to serve HTTP: HOST:PORT on this machine's loopback, or unix:PATH."`
+	HTTP  string `name:"http" default:"127.0.0.1:7080" env:"HOLDFAST_HTTP" placeholder:"ADDR" help:"Where to serve HTTP: HOST:PORT on this machine's loopback, or unix:PATH (${env}). Default: 127.0.0.1:7080."`
 }
 
 func (cmd *lockdCommand) Run() error {

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -41,15 +43,22 @@ type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
+// newParser returns the parser of a command line.
+func newParser(line *commandLine) *kong.Kong {
+	parser, err := kong.New(line, kong.Name("holdfast"),
+		kong.Description("Locks over independent nodes, with fencing tokens."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Help(printHelp))
+	if err != nil {
+		panic(err) // a mistake in the tags
+	}
+	forgetEmpty(parser.Model.Node)
+	return parser
+}
+
 func run(args []string) int {
 	redis.SetLogger(silence{})
 	var line commandLine
-	parser, err := kong.New(&line, kong.Name("holdfast"),
-		kong.Description("Locks over independent nodes, with fencing tokens."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
-	if err != nil {
-		panic(err) // a mistake in the tags above
-	}
+	parser := newParser(&line)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -70,6 +79,19 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "holdfast:", oneLine(err))
 	}
 	return code
+}
+
+// forgetEmpty makes an environment variable that is empty count as one that is not set, where an empty text could
+// only be a mistake.
+func forgetEmpty(node *kong.Node) {
+	for _, flag := range node.Flags {
+		if flag.Target.Kind() != reflect.String {
+			flag.Tag.Envs = slices.DeleteFunc(slices.Clone(flag.Tag.Envs), func(name string) bool { return os.Getenv(name) == "" })
+		}
+	}
+	for _, child := range node.Children {
+		forgetEmpty(child)
+	}
 }
 
 // An exitError ends the process with a code of its own.

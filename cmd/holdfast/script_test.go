@@ -44,6 +44,7 @@ const patience = 30 * time.Second
 //	down I...                    stop these of the nodes, counted from 1
 //	freeports N VAR              find N free ports in a row, and put the first into a variable
 //	listen ADDR                  take an address until the end of the script
+//	hung VAR                     put into a variable the address of a node that takes connections and never answers
 //
 // and the programs await FILE (wait until it exists), gone PID (wait until that process has ended), redis ADDR
 // COMMAND... and get URL.
@@ -65,6 +66,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exitsCmd, "waitfor": waitforCmd, "down": downCmd, "freeports": freeportsCmd, "listen": listenCmd,
+			"hung": hungCmd,
 		},
 	})
 }
@@ -142,6 +144,16 @@ func listenCmd(ts *testscript.TestScript, neg bool, args []string) {
 	l, err := net.Listen("tcp", args[0])
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
+}
+
+func hungCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hung VAR")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts for it
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
 }
 
 // awaitMain is the program await.

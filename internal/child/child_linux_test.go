@@ -1,6 +1,7 @@
 package child
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"runtime"
@@ -72,7 +73,7 @@ func TestRun_ThreadsEnd(t *testing.T) {
 	for range 8 {
 		commands.Go(func() {
 			for range 5 {
-				exit, err := Run([]string{"sleep", "0.02"}, os.Environ(), leaseFor(time.Hour), guard, nil)
+				exit, err := Run(Command{Argv: []string{"sleep", "0.02"}, Env: os.Environ()}, leaseFor(time.Hour))
 				assert.NoError(t, err)
 				assert.Equal(t, Exit{}, exit)
 			}
@@ -81,4 +82,47 @@ func TestRun_ThreadsEnd(t *testing.T) {
 	commands.Wait()
 	close(stop)
 	churn.Wait()
+}
+
+// Ensure that the id of the command's group is nobody else's for as long as something may be sent to it: the
+// command has ended, and is collected only when all is done.
+func TestRun_CollectedLast(t *testing.T) {
+	lease := leaseFor(safely)
+	command := make(chan int, 1)
+	states := make(chan string, 1)
+	path, line := pipe(t)
+	go func() {
+		id, _ := strconv.Atoi(line())
+		command <- id
+		lease.left.Store(int64(guard))
+	}()
+	wait := startCommand(t, `echo $$ >"$P"; exec sleep 1000`, []string{"P=" + path}, lease, Command{Notify: func(Step) {
+		// The signal has been sent and attend is here, in its own call: it cannot have seen the end yet.
+		pid := strconv.Itoa(<-command)
+		for stat := []byte(nil); !assert.ObjectsAreEqual("Z", string(stat)); {
+			all, err := os.ReadFile("/proc/" + pid + "/stat")
+			if err != nil {
+				states <- err.Error()
+				return
+			}
+			_, after, _ := bytes.Cut(all, []byte(") "))
+			stat = after[:1]
+		}
+		states <- "not collected"
+	}})
+	assert.Equal(t, Exit{Code: 143, Lost: true}, wait())
+	assert.Equal(t, "not collected", <-states)
+}
+
+// Ensure that files which this process was given beside the standard streams are the command's too.
+func TestRun_InheritsFiles(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	shell := exec.Command("sh", "-c", `"$0" sh -c 'cat <&3' 3<<-END
+		through descriptor 3
+	END`, self)
+	shell.Env = append(os.Environ(), helperVariable+"=yes")
+	out, err := shell.CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Equal(t, "through descriptor 3\n", string(out))
 }

@@ -57,9 +57,16 @@ const guard = time.Second
 // start runs a shell script in the background.
 func start(t *testing.T, script string, env []string, l Lease, signals chan os.Signal) (wait func() Exit) {
 	t.Helper()
+	return startCommand(t, script, env, l, Command{Signals: signals})
+}
+
+// startCommand is start with what else a Command has.
+func startCommand(t *testing.T, script string, env []string, l Lease, c Command) (wait func() Exit) {
+	t.Helper()
+	c.Argv, c.Env, c.Guard = []string{"sh", "-c", script}, append(os.Environ(), env...), guard
 	done := make(chan Exit, 1)
 	go func() {
-		exit, err := Run([]string{"sh", "-c", script}, append(os.Environ(), env...), l, guard, signals)
+		exit, err := Run(c, l)
 		assert.NoError(t, err)
 		done <- exit
 	}()
@@ -82,7 +89,7 @@ func TestRun_CannotStart(t *testing.T) {
 	orphan := filepath.Join(dir, "orphan")
 	require.NoError(t, os.WriteFile(orphan, []byte("#!/no/such/interpreter\n"), 0o755))
 	for command, want := range map[string]int{"no-such-command": 127, dir + "/none": 127, plain: 126, dir: 126, orphan: 127} {
-		_, err := Run([]string{command}, nil, leaseFor(time.Hour), time.Second, nil)
+		_, err := Run(Command{Argv: []string{command}}, leaseFor(time.Hour))
 		require.Error(t, err, command)
 		assert.Equal(t, want, StartCode(err), "%s: %v", command, err)
 	}
@@ -173,4 +180,128 @@ func TestRun_GuardContinuesAStopped(t *testing.T) {
 	require.Equal(t, "ready", line())
 	lease.left.Store(int64(guard))
 	assert.Equal(t, Exit{Code: 3, Lost: true}, wait())
+}
+
+// parse is ParseLoss of what a test knows to be right.
+func parse(t *testing.T, s string) Loss {
+	t.Helper()
+	l, err := ParseLoss(s)
+	require.NoError(t, err)
+	return l
+}
+
+// recorder notes the steps of a run.
+func recorder() (notify func(Step), steps func() []Step) {
+	var list []Step
+	return func(s Step) { list = append(list, s) }, func() []Step { return list }
+}
+
+// Ensure that with term:D a command that does not obey is killed after D, though its lease lasts longer; and
+// that nothing is done to it before.
+func TestRun_TermGrace(t *testing.T) {
+	path, line := pipe(t)
+	lease := leaseFor(safely)
+	notify, steps := recorder()
+	wait := startCommand(t, `trap 'echo told >"$P"' TERM; echo ready >"$P"; while :; do sleep 0.02; done`,
+		[]string{"P=" + path}, lease, Command{Loss: parse(t, "term:1500ms"), Notify: notify})
+	require.Equal(t, "ready", line())
+	lease.left.Store(int64(guard)) // and stays there: the lease does not end
+	require.Equal(t, "told", line())
+	assert.Equal(t, Exit{Code: 137, Lost: true}, wait())
+	assert.Equal(t, []Step{Told, Killed}, steps())
+}
+
+// Ensure that the lease's end counts if it comes before D is over.
+func TestRun_TermGraceEndsWithTheLease(t *testing.T) {
+	path, line := pipe(t)
+	lease := leaseFor(safely)
+	wait := startCommand(t, `trap 'echo told >"$P"' TERM; echo ready >"$P"; while :; do sleep 0.02; done`,
+		[]string{"P=" + path}, lease, Command{Loss: parse(t, "term:1h")})
+	require.Equal(t, "ready", line())
+	lease.left.Store(int64(guard))
+	require.Equal(t, "told", line())
+	lease.left.Store(0)
+	assert.Equal(t, Exit{Code: 137, Lost: true}, wait())
+}
+
+// Ensure that with kill the command gets no SIGTERM, and that it is killed when the guard begins and not before.
+func TestRun_KillAtTheGuard(t *testing.T) {
+	path, line := pipe(t)
+	lease := leaseFor(safely)
+	notify, steps := recorder()
+	wait := startCommand(t, `trap 'echo told >"$P"; exit 3' TERM; echo ready >"$P"; while :; do sleep 0.02; done`,
+		[]string{"P=" + path}, lease, Command{Loss: parse(t, "kill"), Notify: notify})
+	require.Equal(t, "ready", line())
+	assert.Empty(t, steps())
+	lease.left.Store(int64(guard))
+	assert.Equal(t, Exit{Code: 137, Lost: true}, wait())
+	assert.Equal(t, []Step{Killed}, steps())
+}
+
+// Ensure that with ignore the command is let run beyond its lease, that this is told once, and that its exit
+// code comes back.
+func TestRun_Ignore(t *testing.T) {
+	for name, lose := range map[string]func(*fakeLease){
+		"expired": func(l *fakeLease) { l.left.Store(0) },
+		"stolen":  func(l *fakeLease) { close(l.lost) },
+		"both":    func(l *fakeLease) { l.left.Store(0); close(l.lost) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, line := pipe(t)
+			lease := leaseFor(safely)
+			told := make(chan Step, 10)
+			signals := make(chan os.Signal, 1)
+			wait := startCommand(t, `trap 'exit 5' USR1; trap 'exit 3' TERM; echo ready >"$P"; while :; do sleep 0.02; done`,
+				[]string{"P=" + path}, lease, Command{Loss: parse(t, "ignore"), Signals: signals, Notify: func(s Step) { told <- s }})
+			require.Equal(t, "ready", line())
+			lease.left.Store(int64(guard))
+			lose(lease)
+			require.Equal(t, Lost, <-told)
+			signals <- syscall.SIGUSR1 // it still hears what others have to say
+			assert.Equal(t, Exit{Code: 5, Lost: true}, wait())
+			assert.Empty(t, told)
+		})
+	}
+}
+
+// Ensure that a lease that was only about to end is no loss where that is ignored.
+func TestRun_IgnoreTheGuard(t *testing.T) {
+	assert.Equal(t, Exit{Code: 4}, startCommand(t, "exit 4", nil, leaseFor(guard), Command{Loss: parse(t, "ignore")})())
+}
+
+// Ensure that without a guard the command is told nothing before the lease's end.
+func TestRun_NoGuard(t *testing.T) {
+	path, line := pipe(t)
+	lease := leaseFor(time.Millisecond)
+	exits := make(chan Exit, 1)
+	go func() {
+		exit, err := Run(Command{Argv: []string{"sh", "-c", `trap 'exit 3' TERM; echo ready >"$P"; while :; do sleep 0.02; done`},
+			Env: append(os.Environ(), "P="+path)}, lease)
+		assert.NoError(t, err)
+		exits <- exit
+	}()
+	require.Equal(t, "ready", line())
+	lease.left.Store(0)
+	assert.Equal(t, Exit{Code: 137, Lost: true}, <-exits)
+}
+
+// Ensure that signals that arrive while the command ends reach nobody else and change nothing.
+func TestRun_SignalsWhileItEnds(t *testing.T) {
+	for range 20 {
+		signals := make(chan os.Signal)
+		stop, fed := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(fed)
+			for {
+				select {
+				case signals <- syscall.SIGWINCH:
+				case <-stop:
+					return
+				}
+			}
+		}()
+		assert.Equal(t, Exit{Code: 6}, start(t, "exit 6", nil, leaseFor(time.Hour), signals)())
+		close(stop)
+		<-fed
+	}
 }

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, Signals()...)
-	exit, err := Run(os.Args[1:], os.Environ(), leaseFor(time.Hour), guard, signals)
+	exit, err := Run(Command{Argv: os.Args[1:], Env: os.Environ(), Guard: guard, Signals: signals}, leaseFor(time.Hour))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(StartCode(err))
