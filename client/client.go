@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,9 @@ func New(nodes []redlock.Node, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkGuard(set.guard, set.ttl, set.protocol); err != nil {
+		return nil, err
+	}
 	reached := &servers{}
 	seen := make(map[*link]bool)
 	for _, n := range nodes {
@@ -95,12 +99,13 @@ func defaultOwner() string {
 	return fmt.Sprintf("%s:%d", host, os.Getpid())
 }
 
-func (c *Client) lockSettings(opts []LockOption) lockSettings {
-	set := lockSettings{ttl: c.set.ttl, owner: c.set.owner, renew: true}
+// lockSettings returns the options of one call. The error is ErrInvalid.
+func (c *Client) lockSettings(opts []LockOption) (lockSettings, error) {
+	set := lockSettings{ttl: c.set.ttl, owner: c.set.owner, renew: true, guard: c.set.guard}
 	for _, o := range opts {
 		o(&set)
 	}
-	return set
+	return set, set.check(c.set.protocol)
 }
 
 // nextSince returns the wall clock in microseconds, or a little more: it is unique within the client, and
@@ -134,9 +139,9 @@ type Handle = redlock.Resumable
 // while a majority of nodes still has the lock with the handle's own value and token, and then renews it.
 // The handle's process must no longer use it: two processes with one lease are two holders.
 //
-// Of the options only WithoutRenew matters: the rest is in the handle.
+// Of the options only WithoutRenew, Guard and WithMaxHold matter: the rest is in the handle.
 //
-// Errors: ErrLost, ErrForced: the lease is over. ErrQuorum, the context's: undecided, try again
+// Errors: redlock.ErrLost, ErrForced: the lease is over. ErrQuorum, the context's: undecided, try again
 // while it may last. ErrInvalid, ErrClosed.
 func (c *Client) Resume(ctx context.Context, h Handle, opts ...LockOption) (_ *Lease, err error) {
 	if err := c.begin(); err != nil {
@@ -145,11 +150,15 @@ func (c *Client) Resume(ctx context.Context, h Handle, opts ...LockOption) (_ *L
 	defer c.calls.Done()
 	ctx = c.set.observers.wait(ctx, CallResume, h.Name)
 	defer c.set.observers.failed(ctx, &err)
+	set, err := c.lockSettings(append(slices.Clip(opts), TTL(h.TTL)))
+	if err != nil {
+		return nil, err
+	}
 	g, err := c.quorum.Resume(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	return c.newLease(ctx, g, c.lockSettings(opts), redlock.Waiter{}), nil
+	return c.newLease(ctx, g, set, redlock.Waiter{}), nil
 }
 
 // Nodes returns how many nodes the client has, and how many of them are a majority.
@@ -181,7 +190,6 @@ func (c *Client) close(ctx context.Context, part func(context.Context) error) er
 	c.closed = true
 	close(c.closing)
 	c.mu.Unlock()
-	c.quorum.Stop()
 
 	calls := make(chan struct{})
 	go func() { // ends below, at the latest when the links are closed

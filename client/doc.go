@@ -28,7 +28,7 @@
 // # Reading order
 //
 // lock.go says how attempts become a lease, turns.go and wake.go how waiters stand in line and hear of their
-// turn, lease.go and watchdog.go how a lease lives and ends, link.go, wire.go and cut.go how requests reach
+// turn, lease.go, watchdog.go and wheel.go how a lease lives and ends, link.go, wire.go and cut.go how requests reach
 // a node, open.go and servers.go which node that is, inspect.go what can be asked of the nodes besides,
 // observer.go what a program can be told while it runs.
 //

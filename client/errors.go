@@ -21,8 +21,6 @@ var (
 	ErrQuarantine = redlock.ErrQuarantine
 	// ErrInvalid: a name, ttl, owner label or address is outside its limits.
 	ErrInvalid = redlock.ErrInvalid
-	// ErrLost: the lease of a Handle is over, for whatever reason. Resume returns it.
-	ErrLost = redlock.ErrLost
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("client is closed")
 )
@@ -32,6 +30,8 @@ var (
 	// ErrExpired: the validity end passed without a renewal: the process was paused or suspended, or
 	// renewal was off.
 	ErrExpired = errors.New("lease expired")
+	// ErrMaxHold: the lock was held for as long as WithMaxHold allows. It is an ErrExpired, too.
+	ErrMaxHold = fmt.Errorf("%w: it was held for as long as it may be", ErrExpired)
 	// ErrStolen: a majority of nodes says that the lock is with somebody else.
 	ErrStolen = errors.New("lock is with another owner")
 	// ErrForced: an operator revoked the lease.

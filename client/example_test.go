@@ -318,3 +318,49 @@ func ExampleNodeOf() {
 	fmt.Println(c.Do(ctx, "x", func(ctx context.Context, l *client.Lease) error { return nil }))
 	// Output: <nil>
 }
+
+func ExampleWithGuard() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	// Work has two seconds to stop between the end of its context and the end of its lock.
+	c, err := client.Open(url, client.WithTTL(10*time.Second), client.WithGuard(2*time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	l, err := c.Lock(ctx, "report", client.WithoutRenew())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("less than 8 s left:", l.Remaining() < 8*time.Second)
+	fmt.Println(l.Unlock(ctx))
+	// Output:
+	// less than 8 s left: true
+	// <nil>
+}
+
+func ExampleWithMaxHold() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	// Renewed or not, nobody holds this one for longer than 50 ms.
+	l, err := c.Lock(ctx, "turnstile", client.WithMaxHold(50*time.Millisecond))
+	if err != nil {
+		log.Fatal(err)
+	}
+	<-l.Context().Done()
+	fmt.Println(errors.Is(context.Cause(l.Context()), client.ErrMaxHold))
+	next, err := c.Lock(ctx, "turnstile")
+	fmt.Println(next.Token() > l.Token(), err)
+	// Output:
+	// true
+	// true <nil>
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
@@ -16,32 +17,43 @@ import (
 // and asks for the same name again waits for itself.
 //
 // Work under Context, and give Token to every resource that can refuse an older one.
+//
+// A process may hold a hundred thousand of them: what only few need is made when it is asked for.
 type Lease struct {
 	c     *Client
 	grant *redlock.Grant
-	// entry is the place in the nodes' queues that may have outlived the wait; see leaveQueue.
-	entry     redlock.Waiter
-	leaveOnce sync.Once
-	waited    bool // others had the lock before
+	// entry is the place in the nodes' queues that may have outlived the wait, or nil; see leaveQueue.
+	entry   atomic.Pointer[redlock.Waiter]
+	waited  bool // others had the lock before
+	dropped sync.Once
 
-	ctx    context.Context // the lease's own life, the one exception to "no context in a struct"
-	cancel context.CancelCauseFunc
-	lost   chan struct{}
-
-	watch watch     // the watchdog's
-	seen  *sighting // what observers were told; nil: nobody observes
+	guard  time.Duration   // how long before the lock the lease ends
+	limit  clock.Instant   // until when the lock is held at most
+	watch  watch           // the watchdog's
+	parent context.Context // whose values the lease's own has
+	seen   *sighting       // what observers were told; nil: nobody observes
 
 	mu       sync.Mutex
-	over     error         // nil while held; ErrReleased or a *LossError
-	failed   error         // what the last renewal ended with; nil: it moved the end
-	released chan struct{} // not nil once Unlock was called; closed when it knows its result
-	result   error         // of Unlock; valid once released is closed
+	ctx      context.Context         // the lease's own life, the one exception to "no context in a struct"; nil until it is asked for
+	cancel   context.CancelCauseFunc // of ctx
+	lost     chan struct{}           // nil until it is asked for
+	over     error                   // nil while held; ErrReleased or a *LossError
+	failed   error                   // what the last renewal ended with; nil: it moved the end
+	released chan struct{}           // not nil once Unlock was called; closed when it knows its result
+	result   error                   // of Unlock; valid once released is closed
 }
 
 // newLease makes a lease of a grant and has it watched. entry is the waiter that may still be queued.
 func (c *Client) newLease(ctx context.Context, g *redlock.Grant, set lockSettings, entry redlock.Waiter) *Lease {
-	l := &Lease{c: c, grant: g, entry: entry, lost: make(chan struct{})}
-	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(c.set.observers.acquired(ctx, l)))
+	l := &Lease{c: c, grant: g, guard: set.guard, limit: never}
+	if entry.ID != "" {
+		l.entry.Store(&entry)
+	}
+	if set.limited {
+		l.limit = clock.Now().Add(set.maxHold)
+	}
+	l.parent = c.set.observers.acquired(ctx, l)
+	g.StopTimer() // the watchdog sees to its end
 	c.dog.add(l, set.renew)
 	return l
 }
@@ -65,11 +77,31 @@ func (l *Lease) Owner() string { return l.grant.Label() }
 // cancellation or deadline.
 //
 // After a suspend of the machine the context may end up to a second late; Err is right at every moment.
-func (l *Lease) Context() context.Context { return l.ctx }
+func (l *Lease) Context() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx == nil {
+		l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(l.parent))
+		if l.over != nil {
+			l.cancel(l.over)
+		}
+	}
+	return l.ctx
+}
 
 // Lost returns a channel that is closed if the lease ends before it is unlocked. After a regular Unlock it
 // stays open for ever; wait for Context().Done() beside it.
-func (l *Lease) Lost() <-chan struct{} { return l.lost }
+func (l *Lease) Lost() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost == nil {
+		l.lost = make(chan struct{})
+		if l.over != nil && !errors.Is(l.over, ErrReleased) {
+			close(l.lost)
+		}
+	}
+	return l.lost
+}
 
 // Err returns nil while the lock is held, and then why it is over: ErrReleased, or a *LossError. It is
 // computed from the clock at each call.
@@ -77,7 +109,7 @@ func (l *Lease) Err() error {
 	l.mu.Lock()
 	over := l.over
 	l.mu.Unlock()
-	if over == nil && !l.grant.Held() {
+	if over == nil && !l.holds(clock.Now()) {
 		l.expire()
 		l.mu.Lock()
 		over = l.over
@@ -86,12 +118,24 @@ func (l *Lease) Err() error {
 	return over
 }
 
+// end returns when the lease ends if it is not renewed and not over before: by its guard earlier than the lock.
+func (l *Lease) end() clock.Instant { return min(l.grant.End(), l.limit).Add(-l.guard) }
+
+// holds reports whether the lease lasts, as far as the clock and its nodes are concerned.
+func (l *Lease) holds(now clock.Instant) bool { return now.Before(l.end()) && l.grant.Held() }
+
 // Deadline returns when the lease ends if it is not renewed before, on the wall clock: to show, or to give
 // to somebody who has no running clock in common. It moves with each renewal.
-func (l *Lease) Deadline() time.Time { return clock.Wall().Add(clock.Until(l.grant.End())) }
+func (l *Lease) Deadline() time.Time { return clock.Wall().Add(clock.Until(l.end())) }
 
-// Remaining returns for how long the lock is still held without another renewal; zero once it is over.
-func (l *Lease) Remaining() time.Duration { return l.grant.Remaining() }
+// Remaining returns for how long the lease still lasts without another renewal; zero once it is over.
+func (l *Lease) Remaining() time.Duration {
+	now := clock.Now()
+	if !l.holds(now) {
+		return 0
+	}
+	return l.end().Sub(now)
+}
 
 // Nodes returns how many nodes are known to have the lock, by their last answers, and how many there are.
 // More than a majority is redundancy.
@@ -99,7 +143,8 @@ func (l *Lease) Nodes() (held, all int) { return l.grant.Nodes(), len(l.c.nodes)
 
 // Handle returns what another process needs to Resume the lease. It is a secret.
 func (l *Lease) Handle() Handle {
-	return l.grant.Resumable()
+	g := l.grant
+	return Handle{Name: g.Name(), Value: g.Value(), Token: g.Token(), TTL: g.TTL(), Label: g.Label()}
 }
 
 // Renew extends the lease now, to a ttl from the start of this call. It is for leases taken with
@@ -108,20 +153,29 @@ func (l *Lease) Handle() Handle {
 // Errors: nil only if the end moved. A *LossError or ErrReleased: the lease is over. ErrQuorum, or the
 // context's: this renewal failed, the lease lives on until its end, try again.
 func (l *Lease) Renew(ctx context.Context) error {
-	began, end := clock.Now(), l.grant.End()
-	err := l.c.quorum.Renew(ctx, l.grant)
+	if over := l.Err(); over != nil {
+		return over
+	}
+	began := clock.Now()
+	err := l.renewed(began, l.c.quorum.Renew(ctx, l.grant))
+	if err == nil {
+		l.c.dog.moved(l)
+	}
+	return err
+}
+
+// renewed draws the consequences of a renewal that ended with err, and returns what is to be told of it.
+func (l *Lease) renewed(began clock.Instant, err error) error {
 	l.c.set.observers.renewed(l, began, err)
 	var quorum *redlock.QuorumError
 	switch {
 	case err == nil:
 		l.noteRenewal(nil)
-		l.c.dog.moved(l)
-		return nil
 	case errors.Is(err, redlock.ErrForced):
 		l.lose(ErrForced)
 	case errors.Is(err, redlock.ErrReleased):
 	case errors.Is(err, redlock.ErrLost):
-		if clock.Now().Before(end) {
+		if clock.Now().Before(l.end()) {
 			l.lose(ErrStolen)
 		}
 		l.expire()
@@ -144,7 +198,16 @@ func (l *Lease) noteRenewal(err error) {
 	l.failed = err
 }
 
-// expire ends a lease whose validity end has passed, with the reason for which it was not renewed.
+// timeUp is called by the watchdog when the time of the lease is over, or that of the lock which it has left.
+func (l *Lease) timeUp() {
+	if l.c.dog.remove(l) {
+		l.giveUp()
+		return
+	}
+	l.expire()
+}
+
+// expire ends a lease whose time has passed, with the reason for which it was not renewed.
 func (l *Lease) expire() {
 	l.mu.Lock()
 	cause := l.failed
@@ -152,6 +215,8 @@ func (l *Lease) expire() {
 	switch reason := l.grant.Err(); {
 	case errors.Is(reason, redlock.ErrForced):
 		cause = ErrForced
+	case !clock.Now().Before(l.limit.Add(-l.guard)):
+		cause = ErrMaxHold
 	case errors.Is(cause, ErrQuorum):
 	default:
 		cause = ErrExpired
@@ -159,16 +224,34 @@ func (l *Lease) expire() {
 	l.lose(cause)
 }
 
-// lose ends the lease as lost. The grant has ended itself, or is ended here: its lock is released wherever
-// it may still be, so that a lease that was given up early makes nobody wait.
+// lose ends the lease as lost. Its lock is released wherever it may still be, so that a lease that was given up
+// early makes nobody wait; but not before the guard is over, for as long as the lock is ours.
 func (l *Lease) lose(cause error) {
 	loss := &LossError{Name: l.Name(), Token: l.Token(), Cause: cause}
+	end := min(l.grant.End(), l.limit)
 	if !l.finish(loss) {
 		return
 	}
+	ours := !errors.Is(cause, ErrForced) && !errors.Is(cause, ErrStolen)
+	if l.guard > 0 && ours && clock.Now().Before(end) {
+		l.c.dog.part(l, end) // whatever a renewal that is under way may still achieve
+	} else {
+		l.giveUp()
+	}
 	l.c.set.observers.lost(l, cause)
 	l.c.set.logger.Warn("lease lost", "lock", loss.Name, "token", loss.Token, "cause", cause)
-	l.c.background.Go(func() {
+}
+
+// giveUp has the lock of a lost lease released in the background.
+func (l *Lease) giveUp() { l.c.background.Go(l.drop) }
+
+// drop sends the release of a lost lease, once, and does not wait for the nodes. One that Detach let go is not
+// ours to release.
+func (l *Lease) drop() {
+	if errors.Is(l.Err(), ErrClosed) {
+		return
+	}
+	l.dropped.Do(func() {
 		l.leaveQueue()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // send it, and wait for nothing
@@ -184,12 +267,15 @@ func (l *Lease) finish(over error) bool {
 		return false
 	}
 	l.over = over
+	lost, cancel := l.lost, l.cancel
 	l.mu.Unlock()
 	l.c.dog.remove(l)
-	if !errors.Is(over, ErrReleased) {
-		close(l.lost)
+	if lost != nil && !errors.Is(over, ErrReleased) {
+		close(lost)
 	}
-	l.cancel(over)
+	if cancel != nil {
+		cancel(over)
+	}
 	return true
 }
 
@@ -197,10 +283,13 @@ func (l *Lease) finish(over error) bool {
 // not grant it: an acquire that is granted removes it by itself. There is no hurry, so it is not done before
 // all nodes have had time to grant. It must be done before the release, which would wake the entry.
 func (l *Lease) leaveQueue() {
-	if l.entry.ID == "" {
+	entry := l.entry.Swap(nil)
+	if entry == nil {
 		return
 	}
-	l.leaveOnce.Do(func() { l.c.quorum.Leave(l.Name(), l.entry) })
+	if held, all := l.Nodes(); held < all {
+		l.c.quorum.Leave(l.Name(), *entry)
+	}
 }
 
 // Unlock releases the lock. The lease ends at once, before anything is sent; the call returns when a majority
@@ -236,8 +325,10 @@ func (l *Lease) Unlock(ctx context.Context) error {
 }
 
 func (l *Lease) unlock(ctx context.Context) error {
-	if over := l.Err(); over != nil {
-		return over // lost; Unlock alone makes it ErrReleased
+	if over := l.Err(); over != nil { // lost; Unlock alone makes it ErrReleased
+		l.c.dog.remove(l) // the work has stopped: the guard need not be waited for
+		l.drop()
+		return over
 	}
 	l.leaveQueue()
 	if l.waited {

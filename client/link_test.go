@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -21,15 +22,15 @@ type fakeWire struct {
 	mu      sync.Mutex
 	batches [][]string
 	// play answers a batch; nil: everything succeeds after a second.
-	play func(batch int, answers []answer) (certain bool, err error)
+	play func(batch int, cmds []redis.Cmder) (certain bool, err error)
 }
 
-func (w *fakeWire) run(batch []pending, how scriptForm) ([]answer, bool, error) {
+func (w *fakeWire) run(cmds []redis.Cmder) (bool, error) {
 	w.mu.Lock()
 	var sent []string
-	for _, p := range batch {
-		name := p.req.Name
-		if how == bySource {
+	for _, cmd := range cmds {
+		name := fmt.Sprint(cmd.Args()[3]) // the first key: the lock's name
+		if cmd.Args()[0] == "eval" {
 			name += " by source"
 		}
 		sent = append(sent, name)
@@ -38,25 +39,21 @@ func (w *fakeWire) run(batch []pending, how scriptForm) ([]answer, bool, error) 
 	n := len(w.batches)
 	w.mu.Unlock()
 	time.Sleep(time.Second)
-	answers := make([]answer, len(batch))
 	if w.play != nil {
-		certain, err := w.play(n, answers)
-		return answers, certain, err
+		return w.play(n, cmds)
 	}
-	succeed(answers)
-	return answers, false, nil
+	succeed(cmds...)
+	return false, nil
 }
 
-func succeed(answers []answer) {
-	for i := range answers {
-		answers[i].value = []any{"ok"}
+func succeed(cmds ...redis.Cmder) {
+	for _, cmd := range cmds {
+		cmd.(scriptCall).SetVal([]any{"ok"})
 	}
 }
 
-func (w *fakeWire) poster() poster { return nil }
-func (w *fakeWire) hangUp()        {}
-func (w *fakeWire) closeSide()     {}
-func (w *fakeWire) close() error   { return nil }
+func (w *fakeWire) closeSide()   {}
+func (w *fakeWire) close() error { return nil }
 
 func fakeLink(w *fakeWire, timeout time.Duration) *link {
 	l := &link{name: "fake", dial: func(*link) (wire, redis.UniversalClient) { return w, nil }}
@@ -93,7 +90,12 @@ func (r *replies) got() []string {
 	return r.all
 }
 
-const noScript = nodeError("NOSCRIPT No matching script.")
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+func (replyError) RedisError()     {}
+
+const noScript = replyError("NOSCRIPT No matching script.")
 
 // Ensure that what is sent while a batch is under way travels as one batch, in order, and that Send never
 // waits.
@@ -121,13 +123,13 @@ func TestLink_Batches(t *testing.T) {
 func TestLink_FailingNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &replies{}
-		w := &fakeWire{play: func(batch int, answers []answer) (bool, error) {
+		w := &fakeWire{play: func(batch int, cmds []redis.Cmder) (bool, error) {
 			if batch > 1 {
-				succeed(answers)
+				succeed(cmds...)
 				return false, nil
 			}
-			succeed(answers[:1]) // answered before the connection died
-			answers[1].err = errors.New("reset")
+			succeed(cmds[0]) // answered before the connection died
+			cmds[1].SetErr(errors.New("reset"))
 			return false, errors.New("reset")
 		}}
 		l := fakeLink(w, time.Minute)
@@ -162,8 +164,8 @@ func TestLink_FailingNode(t *testing.T) {
 func TestLink_NothingSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &replies{}
-		w := &fakeWire{play: func(_ int, answers []answer) (bool, error) {
-			answers[0].err = errors.New("refused")
+		w := &fakeWire{play: func(_ int, cmds []redis.Cmder) (bool, error) {
+			cmds[0].SetErr(errors.New("refused"))
 			return true, errors.New("refused")
 		}}
 		l := fakeLink(w, time.Minute)
@@ -194,16 +196,16 @@ func TestLink_CutsOff(t *testing.T) {
 func TestLink_NoScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &replies{}
-		w := &fakeWire{play: func(batch int, answers []answer) (bool, error) {
+		w := &fakeWire{play: func(batch int, cmds []redis.Cmder) (bool, error) {
 			if batch != 2 {
-				succeed(answers)
+				succeed(cmds...)
 				return false, nil
 			}
-			for i := range answers { // b c | b d b: somebody loads the scripts in between
+			for i, cmd := range cmds { // b c | b d b: somebody loads the scripts in between
 				if i < 2 || i == 3 {
-					answers[i].err = noScript
+					cmd.SetErr(noScript)
 				} else {
-					succeed(answers[i : i+1])
+					succeed(cmd)
 				}
 			}
 			return false, nil
@@ -223,8 +225,8 @@ func TestLink_NoScript(t *testing.T) {
 // Ensure that a Send after a node's failure is counted by the node's own pause, which grows and is bounded.
 func TestLink_Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &fakeWire{play: func(_ int, answers []answer) (bool, error) {
-			answers[0].err = errors.New("refused")
+		w := &fakeWire{play: func(_ int, cmds []redis.Cmder) (bool, error) {
+			cmds[0].SetErr(errors.New("refused"))
 			return true, errors.New("refused")
 		}}
 		l := fakeLink(w, time.Minute)

@@ -106,7 +106,10 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (_ *
 	defer c.calls.Done()
 	ctx = c.set.observers.wait(ctx, CallLock, name)
 	defer c.set.observers.failed(ctx, &err)
-	set := c.lockSettings(opts)
+	set, err := c.lockSettings(opts)
+	if err != nil {
+		return nil, err
+	}
 	w := newWaiter(c.id, c.nextSince())
 	place, ok := c.turns.join(ctx, c.closing, name)
 	if !ok {
@@ -123,8 +126,8 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (_ *
 	return c.wait(ctx, name, set, w)
 }
 
-// TryLock makes one attempt and does not wait for a holder. It does not overtake waiters of Lock: a lock that
-// is free, but the turn of one of them, is ErrHeld (HeldError.Turn).
+// TryLock makes one attempt and does not wait for a holder. It is not fair: it may overtake waiters of Lock
+// in the moment when the lock is free.
 //
 // Errors: ErrHeld (*HeldError says by whom and for how long), ErrQuarantine, and those of Lock.
 func (c *Client) TryLock(ctx context.Context, name string, opts ...LockOption) (_ *Lease, err error) {
@@ -134,7 +137,10 @@ func (c *Client) TryLock(ctx context.Context, name string, opts ...LockOption) (
 	defer c.calls.Done()
 	ctx = c.set.observers.wait(ctx, CallTryLock, name)
 	defer c.set.observers.failed(ctx, &err)
-	set := c.lockSettings(opts)
+	set, err := c.lockSettings(opts)
+	if err != nil {
+		return nil, err
+	}
 	g, err := c.quorum.Acquire(ctx, set.attempt(name))
 	c.set.observers.attempted(ctx, err)
 	if err != nil {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -18,6 +19,7 @@ type settings struct {
 	logger    *slog.Logger
 	observers observers
 	protocol  redlock.Options
+	guard     time.Duration
 }
 
 // An Option configures a Client.
@@ -42,6 +44,12 @@ func WithTimeout(d time.Duration) Option { return func(s *settings) { s.timeout 
 // that are lost, releases that could not be confirmed. Default: nothing is logged.
 func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.logger = l } }
 
+// WithGuard makes every lease end this long before its lock, so that what works under [Lease.Context] has time to
+// stop before anybody else can get the lock: it is 0 to half of the ttl. The lock itself is released when it
+// would have ended without a guard, or by Unlock, which says that the work has stopped. Default 0: context
+// and lock end together.
+func WithGuard(d time.Duration) Option { return func(s *settings) { s.guard = d } }
+
 // WithProtocol sets the parameters of the protocol. All clients of a fleet must agree on them.
 func WithProtocol(o redlock.Options) Option { return func(s *settings) { s.protocol = o } }
 
@@ -50,6 +58,9 @@ type lockSettings struct {
 	ttl        time.Duration
 	owner      string
 	renew      bool
+	guard      time.Duration
+	limited    bool // by maxHold
+	maxHold    time.Duration
 	beforeSend func(value string) error
 }
 
@@ -66,9 +77,44 @@ func Owner(label string) LockOption { return func(s *lockSettings) { s.owner = l
 // is called before.
 func WithoutRenew() LockOption { return func(s *lockSettings) { s.renew = false } }
 
+// Guard sets the guard of this lock instead of the client's; see [WithGuard].
+func Guard(d time.Duration) LockOption { return func(s *lockSettings) { s.guard = d } }
+
+// WithMaxHold bounds for how long the lock is held: that long after it was taken (or resumed) it is released at
+// all nodes, and the lease has ended with [ErrMaxHold], a guard earlier. It is at least redlock.MinTTL, and
+// longer than the guard. No renewal is sent that is not needed to last until then; a node that cannot be reached
+// at that moment keeps the lock for less than one ttl longer.
+func WithMaxHold(d time.Duration) LockOption {
+	return func(s *lockSettings) { s.limited, s.maxHold = true, d }
+}
+
 // BeforeSend sets a function that is called with the owner value of each attempt before anything is sent.
 // Who stores the value durably there can Resume the lease after a crash at any point. An error ends the
 // call with that error, wrapped. The value is a secret: whoever knows it can release the lock.
 func BeforeSend(f func(value string) error) LockOption {
 	return func(s *lockSettings) { s.beforeSend = f }
+}
+
+// checkGuard checks a guard against the ttl whose end it stands before.
+func checkGuard(guard, ttl time.Duration, protocol redlock.Options) error {
+	drift := protocol.Drift
+	if drift == nil {
+		drift = redlock.DefaultDrift
+	}
+	switch {
+	case guard < 0 || guard > ttl/2:
+		return fmt.Errorf("%w: guard %v, must be 0 to half of the ttl %v", ErrInvalid, guard, ttl)
+	case guard > 0 && guard >= ttl-drift(ttl):
+		return fmt.Errorf("%w: guard %v leaves nothing of the ttl %v beside a drift of %v", ErrInvalid, guard, ttl, drift(ttl))
+	}
+	return nil
+}
+
+// check checks what package redlock does not.
+func (s lockSettings) check(protocol redlock.Options) error {
+	if s.limited && (s.maxHold < redlock.MinTTL || s.maxHold <= s.guard) {
+		return fmt.Errorf("%w: longest hold %v, must be at least %v and longer than the guard %v", ErrInvalid,
+			s.maxHold, redlock.MinTTL, s.guard)
+	}
+	return checkGuard(s.guard, s.ttl, protocol)
 }

@@ -2,48 +2,76 @@ package client
 
 import (
 	"container/heap"
-	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
 )
 
-// longestNap bounds how long the watchdog sleeps while there are leases. Timers stand still while the machine
-// is suspended and the running clock does not, so a lease that ended in a suspend is found after this.
-const longestNap = time.Second
-
-// spreadAfter is how long a lease rests on the majority that granted it. Most are over by then; those that are
-// not are brought to the other nodes, and do not depend on each single one of a bare majority any more.
-const spreadAfter = 100 * time.Millisecond
-
-// never is after every reading of the clock.
-const never = clock.Instant(1<<63 - 1)
+// The measures of a watchdog.
+const (
+	// longestNap bounds how long the watchdog sleeps while there are leases. Timers stand still while the
+	// machine is suspended and the running clock does not, so a lease that ended in a suspend is found after
+	// this.
+	longestNap = time.Second
+	// maxFlying is how many renewals are under way at most: two full batches for each link, the one that the
+	// node works on and the one that is gathered meanwhile. More would be no faster, and whoever else sends
+	// something would stand behind them.
+	maxFlying = 2 * maxBatch
+	// maxStarts is how many renewals are started in one go, before the watchdog looks again whose time is over.
+	maxStarts = 64
+	// aFew leases are renewed at the very third of their ttl, those of one burst in one batch. Of more than
+	// that the renewals are spread.
+	aFew = 256
+	// never is after every reading of the clock.
+	never = clock.Instant(1<<63 - 1)
+)
 
 // A watchdog renews the leases of a client and ends them when their time is over. One goroutine serves all
-// leases; what it finds due at the same moment, the links send as one batch.
+// leases, over one timer wheel; what it sends at the same moment, the links send as one batch.
 //
-// It never waits for a renewal: each runs in a goroutine of its own, so that a renewal that hangs does not
-// keep any lease, its own included, from ending in time.
+// It waits for nobody: a renewal is a message to each node and a note when it is decided. So a hundred thousand
+// leases cost no goroutine, and a renewal that hangs does not keep any lease, its own included, from ending in
+// time. Of renewals that must wait for a place, those of the lease that would end first go first.
 type watchdog struct {
-	mu      sync.Mutex
-	watched watchHeap
-	closed  bool
-	kick    chan struct{} // has a token when the first due time may have moved forward
-	stop    chan struct{}
+	mu     sync.Mutex
+	wheel  wheel
+	queue  renewals // due, and not started yet
+	flying int      // started, and not decided yet
+	landed []landing
+	wakeAt clock.Instant // until when the goroutine sleeps; zero while it works
+	closed bool
+	kick   chan struct{} // has a token when there is something to do before wakeAt
+	stop   chan struct{}
 
 	wg sync.WaitGroup // run, and renewals
 }
 
 // watch is what the watchdog knows of a lease, guarded by watchdog.mu.
 type watch struct {
-	lease    *Lease
-	index    int // in the heap; -1: not watched
-	due      clock.Instant
-	renewAt  clock.Instant
-	spreadAt clock.Instant // never once it is done
-	renews   bool
-	renewing bool
+	spoke
+	lease   *Lease
+	renewAt clock.Instant
+	stage   watchStage
+	renews  bool
+}
+
+type watchStage uint8
+
+const (
+	resting  watchStage = iota // until its renewal is due
+	queueing                   // its renewal is due
+	renewing                   // its renewal is under way
+	parting                    // the lease is over, its lock is not before renewAt
+	parted                     // it is not watched any more
+)
+
+// A landing is a renewal that was decided.
+type landing struct {
+	lease *Lease
+	began clock.Instant
+	err   error
 }
 
 func newWatchdog() *watchdog {
@@ -56,73 +84,122 @@ func newWatchdog() *watchdog {
 func (d *watchdog) add(l *Lease, renews bool) {
 	w := &l.watch
 	w.lease, w.renews = l, renews
+	now := clock.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w.index = -1
-	now := clock.Now()
-	w.renewAt, w.spreadAt = now.Add(l.TTL()/3), never
-	if held, all := l.Nodes(); held < all {
-		w.spreadAt = now.Add(min(spreadAfter, l.TTL()/6))
-	}
-	w.schedule()
-	heap.Push(&d.watched, w)
-	d.kickLocked(w)
+	w.renewAt = d.spreadLocked(now, l.TTL()/3, 2)
+	d.putLocked(w)
 }
 
-// remove ends the watch over a lease.
-func (d *watchdog) remove(l *Lease) {
+// remove ends the watch over a lease. It reports whether the lock of the lease was left to its release, which
+// is now the caller's.
+func (d *watchdog) remove(l *Lease) (parts bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l.watch.index >= 0 {
-		heap.Remove(&d.watched, l.watch.index)
-	}
+	parts = l.watch.stage == parting
+	d.wheel.remove(&l.watch)
+	l.watch.stage = parted
+	return parts
+}
+
+// part has the lock of a lease that is over released at that moment. The lease must have been removed.
+func (d *watchdog) part(l *Lease, at clock.Instant) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.watch.stage, l.watch.renewAt = parting, at
+	d.putLocked(&l.watch)
 }
 
 // moved is told that a lease was renewed by its holder.
-func (d *watchdog) moved(l *Lease) { d.plan(&l.watch, l.watch.lease.TTL()/3, false) }
-
-// plan sets when a lease is to be renewed next. done ends a renewal of the watchdog's own.
-func (d *watchdog) plan(w *watch, in time.Duration, done bool) {
+func (d *watchdog) moved(l *Lease) {
+	now := clock.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if done {
-		w.renewing = false
-	}
-	if w.index < 0 {
+	w := &l.watch
+	if !w.turning || w.stage == parting {
 		return
 	}
-	w.renewAt = clock.Now().Add(in)
-	w.schedule()
-	heap.Fix(&d.watched, w.index)
-	d.kickLocked(w)
-}
-
-// schedule sets the next moment at which something is to be done about a lease.
-func (w *watch) schedule() {
-	w.due = min(w.lease.grant.End(), w.spreadAt)
-	if w.renews && !w.renewing {
-		w.due = min(w.due, w.renewAt)
+	if w.stage == queueing {
+		w.stage = resting
 	}
+	w.renewAt = d.spreadLocked(now, l.TTL()/3, 16)
+	d.putLocked(w)
 }
 
-// kickLocked wakes the goroutine if w is the first that is due.
-func (d *watchdog) kickLocked(w *watch) {
-	if w.index != 0 {
+// again plans the next renewal after one of the watchdog's own.
+func (d *watchdog) again(l *Lease, in time.Duration) {
+	now := clock.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := &l.watch
+	if !w.turning || w.stage != renewing {
 		return
 	}
+	w.stage = resting
+	w.renewAt = d.spreadLocked(now, in, 16)
+	d.putLocked(w)
+}
+
+// spreadLocked returns when a renewal is to be made that may come that long after now, and not later. If there
+// are many leases, it comes a little earlier, by up to one part of so many, so that those that were taken in one
+// burst do not stay together for ever; and at the beginning of a tick, so that those of one tick need one look.
+func (d *watchdog) spreadLocked(now clock.Instant, in time.Duration, parts int) clock.Instant {
+	at := now.Add(in)
+	if d.wheel.n <= aFew || in < aFew*wheelTick {
+		return at
+	}
+	at = at.Add(-rand.N(in / time.Duration(parts)))
+	return at - at%clock.Instant(wheelTick)
+}
+
+// putLocked puts a lease into the wheel for the next moment at which something is to be done about it, and
+// wakes the goroutine if it would oversleep that.
+func (d *watchdog) putLocked(w *watch) {
+	due := w.lease.end()
+	switch {
+	case w.stage == parting:
+		due = w.renewAt
+	case w.wants():
+		due = min(due, w.renewAt)
+	}
+	d.wheel.put(w, due)
+	if due.Before(d.wakeAt) {
+		d.poke()
+	}
+}
+
+// wants tells whether the lease is to be renewed at renewAt: not if it lasts for as long as it may anyway.
+func (w *watch) wants() bool {
+	return w.renews && w.stage == resting && w.lease.grant.End().Before(w.lease.limit)
+}
+
+func (d *watchdog) poke() {
 	select {
 	case d.kick <- struct{}{}:
 	default:
 	}
 }
 
+// chores is what the watchdog has to do at one moment. It is reused.
+type chores struct {
+	over   []*Lease
+	landed []landing
+	starts []*Lease
+	// nap is for how long nothing else is to be done, if anything is.
+	nap time.Duration
+	any bool
+}
+
 func (d *watchdog) run() {
 	timer := time.NewTimer(longestNap)
 	defer timer.Stop()
+	var c chores
 	for {
-		nap, any := d.tick()
-		if any {
-			timer.Reset(nap)
+		for d.look(&c); c.busy(); d.look(&c) {
+			d.work(&c)
+		}
+		if c.any {
+			timer.Reset(c.nap)
 		} else {
 			timer.Stop()
 		}
@@ -135,74 +212,86 @@ func (d *watchdog) run() {
 	}
 }
 
-// tick does everything that is due, and returns how long nothing else is.
-func (d *watchdog) tick() (nap time.Duration, any bool) {
-	for {
-		over, spread, nap, any := d.sweep()
-		for _, l := range spread {
-			l.c.quorum.Spread(l.grant)
+func (c *chores) busy() bool { return len(c.over)+len(c.landed)+len(c.starts) > 0 }
+
+// work does the chores, none of which waits for anybody. First comes what has its time.
+func (d *watchdog) work(c *chores) {
+	for _, l := range c.over {
+		l.timeUp()
+	}
+	for _, x := range c.landed {
+		l := x.lease
+		// After a failure the next renewal comes sooner: there is a third of the ttl less to try.
+		next := l.TTL() / 12
+		if err := l.renewed(x.began, x.err); err == nil {
+			next = max(next, l.TTL()/3-clock.Since(x.began))
 		}
-		if len(over) == 0 {
-			return nap, any
-		}
-		for _, l := range over {
-			l.expire()
-		}
+		d.again(l, next)
+	}
+	for _, l := range c.starts {
+		l.leaveQueue()
+		began := clock.Now()
+		l.c.quorum.RenewAsync(l.grant, func(err error) { d.land(landing{l, began, err}) })
 	}
 }
 
-// sweep starts the renewals that are due and takes out the leases that are over, and those that are to be spread.
-func (d *watchdog) sweep() (over, spread []*Lease, nap time.Duration, any bool) {
+// land notes that a renewal was decided. The goroutine that tells is a node's, and is not kept.
+func (d *watchdog) land(x landing) {
+	d.mu.Lock()
+	d.landed = append(d.landed, x)
+	d.flying--
+	d.mu.Unlock()
+	d.poke()
+	d.wg.Done()
+}
+
+// look finds out what there is to do.
+func (d *watchdog) look(c *chores) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := clock.Now()
-	for len(d.watched) > 0 && !now.Before(d.watched[0].due) {
-		w := d.watched[0]
-		if !w.lease.grant.Held() {
-			heap.Pop(&d.watched)
-			over = append(over, w.lease)
-			continue
+	clear(c.landed)
+	c.over, c.starts = c.over[:0], c.starts[:0]
+	c.landed, d.landed = d.landed, c.landed[:0]
+	d.wakeAt = 0
+	d.wheel.turn(now, func(w *watch) {
+		switch {
+		case w.stage == parting || !w.lease.holds(now):
+			c.over = append(c.over, w.lease)
+			return
+		case w.wants() && !now.Before(w.renewAt):
+			w.stage = queueing
+			heap.Push(&d.queue, renewal{w, w.lease.end()})
 		}
-		if w.renews && !w.renewing && !now.Before(w.renewAt) && !d.closed {
-			w.renewing = true
-			d.wg.Go(func() { d.renew(w) })
+		d.putLocked(w)
+	})
+	for d.flying < maxFlying && len(d.queue) > 0 && len(c.starts) < maxStarts && !d.closed {
+		w := heap.Pop(&d.queue).(renewal).watch
+		if w.stage == queueing { // else it has been renewed, or ended, meanwhile
+			w.stage = renewing
+			d.flying++
+			d.wg.Add(1)
+			c.starts = append(c.starts, w.lease)
 		}
-		if !now.Before(w.spreadAt) {
-			w.spreadAt = never
-			spread = append(spread, w.lease)
-		}
-		w.schedule()
-		if !now.Before(w.due) { // its end is this moment but for a reading of the clock
-			w.due = now.Add(time.Microsecond)
-		}
-		heap.Fix(&d.watched, 0)
 	}
-	if len(d.watched) == 0 {
-		return over, spread, 0, false
+	if c.busy() {
+		return
 	}
-	return over, spread, min(d.watched[0].due.Sub(now), longestNap), true
-}
-
-// renew makes one renewal. After a failure the next comes sooner: there is a third of the ttl less to try.
-func (d *watchdog) renew(w *watch) {
-	l := w.lease
-	l.leaveQueue()
-	began := clock.Now()
-	next := l.TTL() / 12
-	if err := l.Renew(context.Background()); err == nil {
-		next = max(next, l.TTL()/3-clock.Since(began))
+	d.wakeAt, c.any = d.wheel.earliest()
+	if !c.any {
+		d.wakeAt = never
+		return
 	}
-	d.plan(w, next, true)
+	d.wakeAt = min(d.wakeAt, now.Add(longestNap))
+	c.nap = d.wakeAt.Sub(now)
 }
 
 // leases returns all leases that are watched.
 func (d *watchdog) leases() []*Lease {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := make([]*Lease, len(d.watched))
-	for i, w := range d.watched {
-		all[i] = w.lease
-	}
+	all := make([]*Lease, 0, d.wheel.n)
+	d.wheel.all(func(w *watch) { all = append(all, w.lease) })
 	return all
 }
 
@@ -217,29 +306,27 @@ func (d *watchdog) close() {
 	d.wg.Wait()
 }
 
-// A watchHeap has the lease that is due first on top.
-type watchHeap []*watch
-
-func (h watchHeap) Len() int           { return len(h) }
-func (h watchHeap) Less(i, j int) bool { return h[i].due < h[j].due }
-func (h watchHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+// A renewal is due and waits for its place.
+type renewal struct {
+	watch *watch
+	end   clock.Instant // of the lease, if nothing is done
 }
+
+// renewals have that of the lease that would end first on top. One that is needed no more stays until its turn.
+type renewals []renewal
+
+func (q renewals) Len() int           { return len(q) }
+func (q renewals) Less(i, j int) bool { return q[i].end < q[j].end }
+func (q renewals) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
 
 // Push implements heap.Interface.
-func (h *watchHeap) Push(x any) {
-	w := x.(*watch)
-	w.index = len(*h)
-	*h = append(*h, w)
-}
+func (q *renewals) Push(x any) { *q = append(*q, x.(renewal)) }
 
 // Pop implements heap.Interface.
-func (h *watchHeap) Pop() any {
-	last := len(*h) - 1
-	w := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	w.index = -1
-	return w
+func (q *renewals) Pop() any {
+	last := len(*q) - 1
+	r := (*q)[last]
+	(*q)[last] = renewal{}
+	*q = (*q)[:last]
+	return r
 }

@@ -180,17 +180,17 @@ func (s *Server) settleLock(q *lockQueue, now clock.Instant) {
 			w.wakeBy(deadline)
 		}
 	case q.gone:
-		s.wakeHead(q, db, queue, now)
+		s.wakeHead(q, db, queue)
 	}
 }
 
 // wakeHead wakes the first in the queue who is alive and removes the dead before it.
-func (s *Server) wakeHead(q *lockQueue, db *keyspace.DB, queue *keyspace.Entry, now clock.Instant) {
+func (s *Server) wakeHead(q *lockQueue, db *keyspace.DB, queue *keyspace.Entry) {
 	z := queue.ZSet()
-	ran := s.runningAt(now)
+	now := clock.Wall().UnixMilli()
 	for z.Len() > 0 {
 		member, _ := z.At(0)
-		id, alive := parseWaiter(member, ran)
+		id, alive := parseWaiter(member, now)
 		if alive {
 			s.wakeWaiter(id, q.lock)
 			return
@@ -222,14 +222,14 @@ func (s *Server) wakeWaiter(id, lock string) {
 // wakeAllOf wakes everybody who waits for a lock of a database that is about to lose its queues with all the
 // rest: they have no place any more, and nothing else would tell them.
 func (s *Server) wakeAllOf(db *keyspace.DB, now clock.Instant) {
-	ran := s.runningAt(now)
+	wall := clock.Wall().UnixMilli()
 	for _, q := range s.wakes.dbs[db.Index()] {
 		queue := db.Peek([]byte(q.key), now)
 		if queue == nil || queue.ZSet() == nil {
 			continue
 		}
 		for member := range queue.ZSet().Ascend(0, queue.ZSet().Len()) {
-			if id, alive := parseWaiter(member, ran); alive {
+			if id, alive := parseWaiter(member, wall); alive {
 				s.wakeWaiter(id, q.lock)
 			}
 		}

@@ -1,0 +1,195 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/redlock"
+)
+
+// A slowNode grants everything after a while, and counts.
+type slowNode struct {
+	delay func() time.Duration // negative: renewals hang
+
+	mu       sync.Mutex
+	waiting  int // renewals that were not answered yet
+	most     int
+	renewals int
+	perTick  map[int64]int // renewals that came in each tick
+}
+
+func (n *slowNode) String() string { return "slow" }
+
+func (n *slowNode) Send(req redlock.Request, reply func(redlock.Reply)) {
+	r := redlock.Reply{Status: redlock.StatusOK}
+	delay := time.Millisecond
+	switch req.Op {
+	case redlock.OpAcquire:
+		r = redlock.Reply{Status: redlock.StatusGranted, Fence: req.Proposal}
+	case redlock.OpRenew:
+		r = redlock.Reply{Status: redlock.StatusExtended, Fence: req.Token}
+		delay = n.delay()
+		n.mu.Lock()
+		n.renewals++
+		n.waiting++
+		n.most = max(n.most, n.waiting)
+		n.perTick[tickOf(clock.Now())]++
+		n.mu.Unlock()
+	}
+	answer := func() {
+		if req.Op == redlock.OpRenew {
+			n.mu.Lock()
+			n.waiting--
+			n.mu.Unlock()
+		}
+		reply(r)
+	}
+	if delay < 0 { // as by a link: everything is answered in a bounded time
+		r, delay = redlock.Reply{Status: redlock.StatusError, Err: errors.New("timeout")}, time.Second
+	}
+	time.AfterFunc(delay, answer)
+}
+
+// slowClient returns a client of one such node, and a function that takes n locks at the same moment.
+func slowClient(t *testing.T, delay func() time.Duration) (n *slowNode, c *Client, take func(n int, opts ...LockOption) []*Lease) {
+	n = &slowNode{delay: delay, perTick: make(map[int64]int)}
+	c, err := New([]redlock.Node{n})
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return n, c, func(n int, opts ...LockOption) []*Lease {
+		leases := make([]*Lease, n)
+		var wg sync.WaitGroup
+		for i := range leases {
+			wg.Go(func() {
+				l, err := c.TryLock(context.Background(), fmt.Sprintf("x%p/%d", leases, i), opts...)
+				if assert.NoError(t, err) {
+					leases[i] = l
+				}
+			})
+		}
+		wg.Wait()
+		return leases
+	}
+}
+
+// Ensure that of thousands of leases that were taken at one moment none is lost, and that the burst is spread
+// over time.
+func TestWatchdog_Burst(t *testing.T) {
+	const many = 4 * maxFlying
+	synctest.Test(t, func(t *testing.T) {
+		n, _, take := slowClient(t, func() time.Duration { return 20 * time.Millisecond })
+		leases := take(many)
+		rounds := 12
+		for range rounds {
+			time.Sleep(DefaultTTL / 3)
+			for _, l := range leases {
+				require.NoError(t, l.Err())
+				require.Greater(t, l.Remaining(), DefaultTTL/2)
+			}
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		assert.GreaterOrEqual(t, n.renewals, rounds*many)
+		assert.LessOrEqual(t, n.renewals, rounds*many*5/4, "spreading costs few renewals")
+		last, worst := tickOf(clock.Now()), 0
+		for tick, renewals := range n.perTick {
+			if tick > last-int64(DefaultTTL/3/wheelTick) {
+				worst = max(worst, renewals)
+			}
+		}
+		assert.Less(t, worst, many/50, "they do not come together any more")
+	})
+}
+
+// Ensure that a few leases are renewed at the very third of their ttl, all in one moment.
+func TestWatchdog_AFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _, take := slowClient(t, func() time.Duration { return 0 })
+		take(aFew)
+		for range 20 {
+			time.Sleep(DefaultTTL / 3)
+		}
+		synctest.Wait()
+		assert.Len(t, n.perTick, 20)
+		assert.Equal(t, 20*aFew, n.renewals)
+	})
+}
+
+// Ensure that leases end in time while as many renewals hang as may be under way, and that the renewals of those
+// that would end first do not stand behind the others'.
+func TestWatchdog_EndsWhileRenewalsHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := true
+		var mu sync.Mutex
+		n, _, take := slowClient(t, func() time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			if hangs {
+				return -1
+			}
+			return 10 * time.Millisecond
+		})
+		short := take(10, TTL(3*time.Second))
+		bystanders := take(10, WithoutRenew(), TTL(8*time.Second))
+		began := time.Now()
+		ends := make([]time.Duration, len(bystanders))
+		for i, l := range bystanders {
+			go func() {
+				<-l.Context().Done()
+				ends[i] = time.Since(began)
+			}()
+		}
+		urgent := take(10, TTL(6*time.Second))
+		take(4*maxFlying, TTL(6*time.Second))
+		for _, l := range short { // they cannot be renewed, and end all the same
+			<-l.Lost()
+			assert.LessOrEqual(t, time.Since(began), 3*time.Second)
+			assert.ErrorIs(t, l.Err(), ErrQuorum)
+		}
+		time.Sleep(began.Add(4500 * time.Millisecond).Sub(time.Now()))
+		n.mu.Lock()
+		assert.GreaterOrEqual(t, n.most, maxFlying, "as many as may be")
+		assert.LessOrEqual(t, n.most, maxFlying+len(short), "and no more but for rounds that ended with their lease")
+		n.mu.Unlock()
+		mu.Lock()
+		hangs = false
+		mu.Unlock()
+		time.Sleep(20 * time.Second)
+		for _, l := range urgent {
+			assert.NoError(t, l.Err())
+		}
+		for _, d := range ends {
+			assert.InDelta(t, 8*time.Second-redlock.DefaultDrift(8*time.Second), d, float64(10*time.Millisecond))
+		}
+	})
+}
+
+// Ensure that a renewal is never planned later than asked for, nor much earlier.
+func TestWatchdog_Spread(t *testing.T) {
+	var d watchdog
+	now := clock.Now()
+	for _, in := range []time.Duration{0, 1, redlock.MinTTL / 3, aFew*wheelTick - 1, aFew * wheelTick, 5 * time.Second, time.Hour} {
+		for _, n := range []int{0, 1, aFew, aFew + 1, 100_000} {
+			d.wheel.n = n
+			for _, parts := range []int{2, 16} {
+				for range 100 {
+					at := d.spreadLocked(now, in, parts)
+					require.LessOrEqual(t, at, now.Add(in))
+					require.GreaterOrEqual(t, at, now.Add(in-in/time.Duration(parts)-wheelTick))
+					if n <= aFew || in < aFew*wheelTick {
+						require.Equal(t, now.Add(in), at)
+					}
+				}
+			}
+		}
+	}
+}
