@@ -4,10 +4,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test nested e2e race fuzz cover lint bench-locks deps clean
+.PHONY: help build test nested e2e soak race fuzz cover lint bench-locks deps clean
 
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 10s
+# How long `make soak` takes; HOLDFAST_SOAK_SEED repeats its choices.
+SOAK ?= 10m
 # Bounds a package that hangs; the slowest takes a fraction of it.
 TIMEOUT := 8m
 # Modules of their own in this repository: what they need is not for users of the library to carry.
@@ -21,8 +23,8 @@ help: ## List the targets
 build: ## Build bin/holdfast
 	go build -o bin/holdfast ./cmd/holdfast
 
-test: deps ## Run every test, the end-to-end test last; name what was skipped (CI=true: a skip fails)
-	go run ./internal/testrun -last ./internal/e2e -timeout $(TIMEOUT) ./...
+test: deps ## Run every test, the end-to-end test and a minute of soak last; name what was skipped (CI=true: a skip fails)
+	go run ./internal/testrun -last ./internal/e2e -last ./internal/soak -timeout $(TIMEOUT) ./...
 
 nested: deps ## Vet and test the modules of their own (NESTED in the Makefile)
 	@for module in $(NESTED); do \
@@ -33,8 +35,12 @@ nested: deps ## Vet and test the modules of their own (NESTED in the Makefile)
 e2e: deps ## Run only the end-to-end test: 2,000 increments by four kinds of clients, twice, with faults
 	go run ./internal/testrun -count=1 -timeout $(TIMEOUT) ./internal/e2e
 
-race: deps ## Run the tests under the race detector (needs a C compiler); e2e, which is processes, left out
-	go test -race -timeout 15m $$(go list ./... | grep -v /internal/e2e$$)
+# No time-out bounds it: its own watchdog ends a run in which anything is stuck.
+soak: ## Run the soak test for SOAK (default 10m): all primitives on nodes that are killed and hang
+	HOLDFAST_SOAK=$(SOAK) go run ./internal/testrun -count=1 -timeout 0 ./internal/soak
+
+race: deps ## Run the tests under the race detector (needs a C compiler); e2e and soak left out
+	go test -race -timeout 15m $$(go list ./... | grep -v -E "/internal/(e2e|soak)$$")
 
 fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	@for pkg in $$(go list ./...); do \
@@ -44,8 +50,8 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 		done; \
 	done
 
-cover: deps ## Write coverage.out and print each package's share and the total; e2e left out
-	go test -timeout $(TIMEOUT) -coverprofile coverage.out $$(go list ./... | grep -v /internal/e2e$$)
+cover: deps ## Write coverage.out and print each package's share and the total; e2e and soak left out
+	go test -timeout $(TIMEOUT) -coverprofile coverage.out $$(go list ./... | grep -v -E "/internal/(e2e|soak)$$")
 	go tool cover -func coverage.out | tail -n 1
 
 lint: ## Check formatting (gofmt), run go vet, and compile for the other systems that holdfast builds on

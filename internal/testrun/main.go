@@ -3,8 +3,8 @@
 // It stands between make and go test for two reasons. A test that skips itself, because redis-server or
 // another program is not installed, is invisible in the output of go test, and a person should read in the
 // last lines what was left out; where everything is supposed to be installed (CI=true) a skip is a failure.
-// And the end-to-end test needs the machine for itself, so packages named by -last run one by one after
-// all the others, but are still part of the one summary.
+// And some tests, the end-to-end test above all, need the machine for themselves, so packages named by -last
+// run one by one after all the others, but are still part of the one summary.
 //
 //	testrun [-last PACKAGE]... [flags and packages of go test; packages begin with ./]
 //
