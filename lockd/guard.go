@@ -103,7 +103,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) *problem {
 		return nil
 	}
 	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(clock.Wall().Add(s.cfg.IOTimeout)) // not every ResponseWriter has a connection
+	_ = conn.SetReadDeadline(clock.Deadline(s.cfg.IOTimeout)) // not every ResponseWriter has a connection
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
 	if err != nil {
 		w.Header().Set("Connection", "close") // the rest of the body is still on its way
@@ -139,7 +139,7 @@ type boundedWriter struct {
 }
 
 func (w *boundedWriter) Write(p []byte) (int, error) {
-	_ = w.conn.SetWriteDeadline(clock.Wall().Add(w.timeout)) // not every ResponseWriter has a connection
+	_ = w.conn.SetWriteDeadline(clock.Deadline(w.timeout)) // not every ResponseWriter has a connection
 	return w.ResponseWriter.Write(p)
 }
 

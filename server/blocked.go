@@ -218,7 +218,7 @@ func (s *session) settle(w *waiter) (released, ended bool) {
 	}
 	if s.blocked == w {
 		if w.deadline != 0 && !ended {
-			s.conn.SetReadDeadline(clock.Wall().Add(w.deadline.Sub(now)))
+			s.conn.SetReadDeadline(clock.Deadline(w.deadline.Sub(now)))
 		}
 		return false, ended
 	}

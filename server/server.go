@@ -157,7 +157,7 @@ func (s *Server) admit(conn net.Conn) *session {
 		s.stats.rejectedConns++
 		s.mu.Unlock()
 		// One small write into an empty socket buffer; a deadline for transports that have none.
-		conn.SetWriteDeadline(clock.Wall().Add(time.Second))
+		conn.SetWriteDeadline(clock.Deadline(time.Second))
 		conn.Write([]byte("-" + refusal.Error() + "\r\n"))
 		conn.Close()
 		return nil

@@ -12,7 +12,11 @@
 // Both follow the fake time of testing/synctest when they are read inside a bubble.
 package clock
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/clock/internal/skew"
+)
 
 // An Instant is a reading of the running clock. It means nothing outside this process.
 // The zero Instant is before every reading.
@@ -37,7 +41,7 @@ const beyond = 100 * 365 * 24 * time.Hour
 func Now() Instant {
 	now := time.Now()
 	ran := now.Sub(start)
-	return Instant(beyond + ran + suspended(now.UnixNano()-int64(ran)))
+	return Instant(beyond + ran + suspended(now.UnixNano()-int64(ran)) + time.Duration(skew.Running.Load()))
 }
 
 // Since returns the time that has run since t.
@@ -47,4 +51,17 @@ func Since(t Instant) time.Duration { return Now().Sub(t) }
 func Until(t Instant) time.Duration { return t.Sub(Now()) }
 
 // Wall reads the wall clock.
-func Wall() time.Time { return time.Now() }
+func Wall() time.Time {
+	now := time.Now()
+	if step := skew.Wall.Load(); step != 0 {
+		return now.Round(0).Add(time.Duration(step)) // without Go's monotonic reading, which knows no step
+	}
+	return now
+}
+
+// Deadline returns what to give to SetDeadline and its kin of a connection, for a moment that is d from now. A
+// step of the wall clock does not move it.
+func Deadline(d time.Duration) time.Time { return time.Now().Add(d) }
+
+// UntilDeadline returns the time until such a moment, for a connection of one's own.
+func UntilDeadline(t time.Time) time.Duration { return time.Until(t) }

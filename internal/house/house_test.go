@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,21 +37,23 @@ type goPackage struct {
 // its tests) may import directly. A room that is missing here may import nothing but the standard library.
 // A trailing "/..." stands for everything below.
 var mayImport = map[string][]string{
-	"cmd/holdfast":       {"client", "lockd", "pubsub", "redlock", "server/...", "internal/...", "github.com/alecthomas/kong", "golang.org/x/term", "golang.org/x/sync/errgroup", "github.com/redis/go-redis/v9"},
-	"lockd":              {"client", "pubsub", "internal/clock", "github.com/danielgtaylor/huma/v2/..."},
-	"client":             {"redlock", "pubsub", "internal/clock", "github.com/redis/go-redis/v9/..."},
-	"redlock":            {"internal/clock"},
-	"pubsub":             {"internal/glob"},
-	"server":             {"pubsub", "internal/...", "github.com/tidwall/redcon"},
-	"server/servertest":  {"server", "internal/clock"},
-	"internal/resp":      {"github.com/tidwall/redcon"},
-	"internal/keyspace":  {"internal/ds", "internal/clock", "internal/glob"},
-	"internal/lua":       {"internal/resp", "github.com/yuin/gopher-lua/..."},
-	"internal/child":     {"golang.org/x/sys/unix"},
-	"internal/testrun":   {"internal/clock"},
-	"internal/e2e/...":   {"client", "redlock", "server/...", "internal/...", "github.com/redis/go-redis/v9/...", "github.com/go-redsync/redsync/v4/..."},
-	"examples/goservice": {"client"},
-	"examples/cache":     {"github.com/redis/go-redis/v9"},
+	"cmd/holdfast":             {"client", "lockd", "pubsub", "redlock", "server/...", "internal/...", "github.com/alecthomas/kong", "golang.org/x/term", "golang.org/x/sync/errgroup", "github.com/redis/go-redis/v9"},
+	"lockd":                    {"client", "pubsub", "internal/clock", "github.com/danielgtaylor/huma/v2/..."},
+	"client":                   {"redlock", "pubsub", "internal/clock", "github.com/redis/go-redis/v9/..."},
+	"redlock":                  {"internal/clock"},
+	"pubsub":                   {"internal/glob"},
+	"server":                   {"pubsub", "internal/...", "github.com/tidwall/redcon"},
+	"server/servertest":        {"server", "internal/clock"},
+	"internal/clock":           {"internal/clock/internal/skew"},
+	"internal/clock/clocktest": {"internal/clock/internal/skew"},
+	"internal/resp":            {"github.com/tidwall/redcon"},
+	"internal/keyspace":        {"internal/ds", "internal/clock", "internal/glob"},
+	"internal/lua":             {"internal/resp", "github.com/yuin/gopher-lua/..."},
+	"internal/child":           {"golang.org/x/sys/unix"},
+	"internal/testrun":         {"internal/clock"},
+	"internal/e2e/...":         {"client", "redlock", "server/...", "internal/...", "github.com/redis/go-redis/v9/...", "github.com/go-redsync/redsync/v4/..."},
+	"examples/goservice":       {"client"},
+	"examples/cache":           {"github.com/redis/go-redis/v9"},
 }
 
 // never lists what must not be reached at all, however indirectly: a program that takes locks must not
@@ -178,4 +181,34 @@ func TestClock_OneReader(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
+}
+
+// Ensure that only files of tests move the clocks, in whatever module they are.
+func TestClock_MovedByTestsOnly(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return nil // test data may be no Go at all
+		}
+		for _, imp := range file.Imports {
+			if imp.Path.Value != strconv.Quote(module+"/internal/clock/clocktest") {
+				continue
+			}
+			seen++
+			assert.Truef(t, strings.HasSuffix(path, "_test.go"), "%s imports clocktest", path)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	assert.Positive(t, seen, "nobody imports it: has it moved?")
 }

@@ -153,7 +153,7 @@ func (d *deadline) set(s *stream, t time.Time) {
 	if t.IsZero() {
 		return
 	}
-	wait := t.Sub(clock.Wall())
+	wait := clock.UntilDeadline(t)
 	if wait <= 0 {
 		d.over = true
 		s.changed.Broadcast()
