@@ -60,7 +60,7 @@ lint: ## Check formatting (gofmt), run go vet, and compile for the other systems
 	GOOS=darwin go vet ./...
 	GOOS=windows go build ./...
 
-bench-locks: build ## Compare lock clients, about six minutes
+bench-locks: build ## Compare lock clients, six minutes; BENCH='-out docs' writes docs/benchmarks.md
 	@.ci/deps bench
 	cd internal/benchlocks && go build -o ../../bin/benchlocks .
 	bin/benchlocks -holdfast bin/holdfast $(BENCH)

@@ -141,7 +141,7 @@ type Handle = redlock.Resumable
 //
 // Of the options only WithoutRenew, Guard and WithMaxHold matter: the rest is in the handle.
 //
-// Errors: redlock.ErrLost, ErrForced: the lease is over. ErrQuorum, the context's: undecided, try again
+// Errors: ErrLost, ErrForced: the lease is over. ErrQuorum, the context's: undecided, try again
 // while it may last. ErrInvalid, ErrClosed.
 func (c *Client) Resume(ctx context.Context, h Handle, opts ...LockOption) (_ *Lease, err error) {
 	if err := c.begin(); err != nil {
@@ -190,6 +190,7 @@ func (c *Client) close(ctx context.Context, part func(context.Context) error) er
 	c.closed = true
 	close(c.closing)
 	c.mu.Unlock()
+	c.quorum.Stop()
 
 	calls := make(chan struct{})
 	go func() { // ends below, at the latest when the links are closed

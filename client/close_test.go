@@ -154,13 +154,12 @@ func TestClose_SlowMinority(t *testing.T) {
 			all = append(all, n.node(t, nil))
 		}
 		c := newClient(t, all)
-		l, err := c.Lock(ctx, "warm")
-		require.NoError(t, err)
-		require.NoError(t, l.Unlock(ctx))
-		time.Sleep(time.Second)
+		getToKnow(t, c)
 
-		l, err = c.Lock(ctx, "x")
+		l, err := c.Lock(ctx, "x")
 		require.NoError(t, err)
+		time.Sleep(100 * time.Millisecond) // now it goes to the minority, too
+		synctest.Wait()
 		require.NoError(t, l.Unlock(ctx))
 		synctest.Wait()
 		assert.EqualValues(t, 1, nodes[0].rdb.Exists(ctx, "x").Val(), "its release waits behind the acquire")
@@ -177,13 +176,13 @@ func TestClose_SlowMinorityNoTime(t *testing.T) {
 		nodes, _ := memoryNodes(t, 3)
 		v := &valve{delay: 20 * time.Millisecond}
 		c := newClient(t, append(v.nodes(t, nodes[:1]), nodes[1].node(t, nil), nodes[2].node(t, nil)))
-		l, err := c.Lock(context.Background(), "warm")
-		require.NoError(t, err)
-		require.NoError(t, l.Unlock(context.Background()))
-		time.Sleep(time.Second)
+		getToKnow(t, c)
 
-		_, err = c.Lock(context.Background(), "x")
+		_, err := c.Lock(context.Background(), "x")
 		require.NoError(t, err)
+		time.Sleep(100 * time.Millisecond) // now it goes to the minority, too
+		synctest.Wait()
+		require.EqualValues(t, 1, nodes[0].rdb.Exists(context.Background(), "x").Val())
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		c.Close(ctx)

@@ -21,6 +21,8 @@ var (
 	ErrQuarantine = redlock.ErrQuarantine
 	// ErrInvalid: a name, ttl, owner label or address is outside its limits.
 	ErrInvalid = redlock.ErrInvalid
+	// ErrLost: the lease of a Handle is over, for whatever reason. Resume returns it.
+	ErrLost = redlock.ErrLost
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("client is closed")
 )

@@ -287,9 +287,7 @@ func (l *Lease) leaveQueue() {
 	if entry == nil {
 		return
 	}
-	if held, all := l.Nodes(); held < all {
-		l.c.quorum.Leave(l.Name(), *entry)
-	}
+	l.c.quorum.Leave(l.Name(), *entry)
 }
 
 // Unlock releases the lock. The lease ends at once, before anything is sent; the call returns when a majority

@@ -29,6 +29,7 @@ func TestLease_RenewedByDefault(t *testing.T) {
 		token := l.Token()
 		for range 100 {
 			time.Sleep(5 * time.Second)
+			synctest.Wait() // for the renewal of this very moment
 			require.NoError(t, l.Err())
 			require.GreaterOrEqual(t, l.Remaining(), 2*client.DefaultTTL/3-drift)
 			assert.WithinDuration(t, time.Now().Add(l.Remaining()), l.Deadline(), time.Millisecond)

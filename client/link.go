@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,7 +37,8 @@ var (
 //
 // Everything that is to be sent while a batch is under way becomes the next batch: one pipeline, one write,
 // one round trip, whatever the number of goroutines. One goroutine, started with the first request and ended
-// by Close, runs all batches of a link; so requests are executed in the order of Send. A batch whose connection
+// by Close, runs all batches of a link; so requests are executed in the order of Send. A request that finds
+// the link idle is written by its sender, and the goroutine only reads the reply. A batch whose connection
 // fails is answered with errors and never sent again. The next connection is tried after a pause, during which
 // requests are refused at once: a node that is down or hangs costs its callers nothing.
 type link struct {
@@ -54,10 +54,14 @@ type link struct {
 	servers *servers // what the client's links have reached
 	view    nodeView // what observers were told
 
+	health health
+
 	mu      sync.Mutex
 	backlog []pending
 	started bool
 	closed  bool
+	idle    poster    // not nil: the goroutine waits on it for whoever has something to send
+	posted  []pending // what was written while it waited
 	// After a failure: the node is left alone until downUntil. fails counts failures in a row.
 	downUntil clock.Instant
 	downErr   error
@@ -71,21 +75,8 @@ type link struct {
 // pending is a request that was not sent yet.
 type pending struct {
 	req   redlock.Request
-	reply func(redlock.Reply)
+	reply func(redlock.Reply) // nil: a sign of life, see health
 	since clock.Instant
-}
-
-// A wire carries batches to one node. It is used by one goroutine at a time.
-type wire interface {
-	// run executes the commands in order, each at most once, on one connection (to each master, if the node
-	// is a cluster). An error of the connection is set on every command that has no reply of its own.
-	// certain reports that not one of them was sent.
-	run(cmds []redis.Cmder) (certain bool, err error)
-	// closeSide ends what goes on beside the protocol, calls under way included. It may be called again.
-	closeSide()
-	// close ends a run that is under way with an error, and all that come after it. The servers behind a
-	// Cluster or a Ring are the exception: there a run ends by the timeouts of the user's client.
-	close() error
 }
 
 // configure gives the link the settings of its client. The first call counts.
@@ -115,15 +106,21 @@ func (l *link) Send(req redlock.Request, reply func(redlock.Reply)) {
 
 func (l *link) enqueue(p pending) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.closed:
-		return ErrClosed
-	case len(l.backlog) >= maxBacklog:
-		return errBacklog
-	case l.downErr != nil && p.since.Before(l.downUntil):
-		return l.downErr
+	switch err := l.refusalLocked(p.since); {
+	case err != nil:
+		l.mu.Unlock()
+		return err
+	case l.idle != nil && len(l.backlog) == 0:
+		w := l.idle
+		l.idle = nil
+		l.posted = append(l.posted[:0], p)
+		batch := l.posted
+		l.health.began(p.since)
+		l.mu.Unlock()
+		w.post(batch) // an error is found by the goroutine that reads
+		return nil
 	}
+	defer l.mu.Unlock()
 	l.backlog = append(l.backlog, p)
 	if !l.started {
 		l.started = true
@@ -131,6 +128,19 @@ func (l *link) enqueue(p pending) error {
 	}
 	if len(l.backlog) == 1 {
 		l.poke()
+	}
+	return nil
+}
+
+// refusalLocked returns why a request is not taken.
+func (l *link) refusalLocked(now clock.Instant) error {
+	switch {
+	case l.closed:
+		return ErrClosed
+	case len(l.backlog) >= maxBacklog:
+		return errBacklog
+	case l.downErr != nil && now.Before(l.downUntil):
+		return l.downErr
 	}
 	return nil
 }
@@ -144,33 +154,78 @@ func (l *link) poke() {
 
 // run runs batches until the link is closed and none is left.
 func (l *link) run() {
-	for batch := l.next(); batch != nil; batch = l.next() {
-		batch, behind := l.cutOff(batch)
-		refuse(behind, errBehind)
-		began := clock.Now()
-		err := l.execute(batch)
+	defer l.wire.hangUp()
+	for {
+		batch, posted := l.next()
+		if batch == nil {
+			return
+		}
+		began := batch[0].since
+		if !posted {
+			var behind []pending
+			batch, behind = l.cutOff(batch)
+			refuse(behind, errBehind)
+			if len(batch) == 0 {
+				continue
+			}
+			began = clock.Now()
+			l.health.began(began)
+		}
+		n := len(batch)
+		err := l.execute(batch, posted)
+		l.health.ended(err == nil)
 		if err != nil {
 			refuse(l.fail(err))
 		}
-		l.observe(len(batch), began, err)
+		l.observe(n, began, err)
 	}
 }
 
-// next waits for the next batch; it returns nil when there will be none.
-func (l *link) next() []pending {
+// next waits for the next batch; it returns nil when there will be none. posted: it was written already.
+func (l *link) next() (batch []pending, posted bool) {
 	for {
 		l.mu.Lock()
 		n, closed := min(len(l.backlog), maxBatch), l.closed
-		batch := l.backlog[:n:n]
-		l.backlog = l.backlog[n:]
+		if n > 0 || closed {
+			batch = l.backlog[:n:n]
+			l.backlog = l.backlog[n:]
+			l.mu.Unlock()
+			if n == 0 {
+				return nil, false
+			}
+			return batch, false
+		}
+		c := l.wire.poster()
+		l.idle = c
 		l.mu.Unlock()
-		if n > 0 {
+		if c == nil {
+			<-l.more
+		} else if batch := l.idleUntilPosted(c); batch != nil {
+			return batch, true
+		}
+	}
+}
+
+// idleUntilPosted waits until somebody has posted a batch and the node has begun to answer it. It returns nil
+// if there is none: the connection has ended, or the link is to be closed.
+func (l *link) idleUntilPosted(c poster) []pending {
+	for {
+		err := c.await()
+		l.mu.Lock()
+		if l.idle == nil { // posted; if there is an error, run will meet it again
+			batch := l.posted
+			l.mu.Unlock()
 			return batch
 		}
-		if closed {
-			return nil
+		if isTimeout(err) && !l.closed { // the deadline of an earlier batch
+			c.rest()
+			l.mu.Unlock()
+			continue
 		}
-		<-l.more
+		l.idle = nil
+		l.mu.Unlock()
+		c.drop()
+		return nil
 	}
 }
 
@@ -220,9 +275,14 @@ func (l *link) recovered() {
 	l.fails, l.downErr, l.twin = 0, nil, false
 }
 
-// execute sends one batch and answers all of it. The error is that of the connection, not of a request.
-func (l *link) execute(batch []pending) error {
-	batch, err := l.attempt(batch, byHash)
+// execute sends one batch, unless it was posted, and answers all of it. The error is that of the connection,
+// not of a request.
+func (l *link) execute(batch []pending, posted bool) error {
+	how := byHash
+	if posted {
+		how = isPosted
+	}
+	batch, err := l.attempt(batch, how)
 	if err == nil && len(batch) > 0 {
 		batch, err = l.attempt(batch, bySource)
 	}
@@ -236,63 +296,30 @@ func (l *link) attempt(batch []pending, how scriptForm) (again []pending, err er
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	cmds := make([]redis.Cmder, len(batch))
-	for i, p := range batch {
-		cmds[i] = how.command(p.req.Call())
-	}
-	certain, err := l.wire.run(cmds)
+	answers, certain, err := l.wire.run(batch, how)
 	if err != nil {
-		answerFailed(batch, cmds, certain)
+		answerFailed(batch, answers, certain)
 		return nil, err
 	}
 	l.recovered()
-	return answerExecuted(batch, cmds), nil
+	return answerExecuted(batch, answers), nil
 }
 
-// A scriptForm is how a node is told which script to run: by its hash, for which it must have been loaded,
-// or by its whole text, which makes the node know it.
-type scriptForm bool
-
-const (
-	byHash   scriptForm = false
-	bySource scriptForm = true
-)
-
-// A scriptCall is a command that go-redis must not send twice, whatever its client's options say.
-type scriptCall struct{ *redis.Cmd }
-
-// NoRetry implements redis.Cmder.
-func (scriptCall) NoRetry() bool { return true }
-
-func (f scriptForm) command(call redlock.Call) redis.Cmder {
-	args := make([]any, 0, 3+len(call.Keys)+len(call.Args))
-	if f == byHash {
-		args = append(args, "evalsha", call.Script.SHA1, len(call.Keys))
-	} else {
-		args = append(args, "eval", call.Script.Source, len(call.Keys))
+// answer decodes the reply of a node and hands it to whom it belongs.
+func (p pending) answer(a answer) {
+	if p.reply != nil {
+		p.reply(p.req.Decode(a.value, a.err))
 	}
-	for _, k := range call.Keys {
-		args = append(args, k)
-	}
-	for _, a := range call.Args {
-		args = append(args, a)
-	}
-	return scriptCall{redis.NewCmd(context.Background(), args...)}
-}
-
-func decode(p pending, cmd redis.Cmder) redlock.Reply {
-	v, err := cmd.(scriptCall).Result()
-	if errors.Is(err, redis.Nil) {
-		v, err = nil, nil
-	}
-	return p.req.Decode(v, err)
 }
 
 // answerFailed answers a batch whose connection failed in its course. What the node had answered before
 // counts; of the rest nobody knows whether it was executed, unless nothing was sent at all.
-func answerFailed(batch []pending, cmds []redis.Cmder, certain bool) {
+func answerFailed(batch []pending, answers []answer, certain bool) {
 	for i, p := range batch {
-		r := decode(p, cmds[i])
+		if p.reply == nil {
+			continue
+		}
+		r := p.req.Decode(answers[i].value, answers[i].err)
 		if r.Status == redlock.StatusError && certain {
 			r.NotSent = true
 		}
@@ -304,11 +331,14 @@ func answerFailed(batch []pending, cmds []redis.Cmder, certain bool) {
 // order, those that it did not know the script of (NOSCRIPT, after a SCRIPT FLUSH or the node's restart
 // behind a proxy) and that may still be executed. A request may not if a later one of its name was: it is
 // answered with an error, since the order of requests for one name is part of the protocol.
-func answerExecuted(batch []pending, cmds []redis.Cmder) (again []pending) {
+func answerExecuted(batch []pending, answers []answer) (again []pending) {
 	var executed map[string]bool // names of which a later request was executed
-	unknown := make([]bool, len(batch))
+	var unknown []bool
 	for i := len(batch) - 1; i >= 0; i-- {
-		if isNoScript(cmds[i].Err()) {
+		if isNoScript(answers[i].err) {
+			if unknown == nil {
+				unknown = make([]bool, len(batch))
+			}
 			unknown[i] = !executed[batch[i].req.Name]
 		} else if len(batch) > 1 {
 			if executed == nil {
@@ -318,16 +348,19 @@ func answerExecuted(batch []pending, cmds []redis.Cmder) (again []pending) {
 		}
 	}
 	for i, p := range batch {
-		if unknown[i] {
+		if unknown != nil && unknown[i] {
 			again = append(again, p)
 		} else {
-			p.reply(decode(p, cmds[i]))
+			p.answer(answers[i])
 		}
 	}
 	return again
 }
 
 func isNoScript(err error) bool {
+	if err == nil {
+		return false
+	}
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "NOSCRIPT")
 }
@@ -335,7 +368,9 @@ func isNoScript(err error) bool {
 // refuse answers requests that were not sent.
 func refuse(batch []pending, err error) {
 	for _, p := range batch {
-		p.reply(unsent(err))
+		if p.reply != nil {
+			p.reply(unsent(err))
+		}
 	}
 }
 
@@ -352,11 +387,14 @@ func (l *link) Close() error { return l.shut(linger) }
 
 // shut is Close with another time to wait.
 func (l *link) shut(grace time.Duration) error {
+	l.configureAlone()
 	l.mu.Lock()
 	again := l.closed
 	l.closed = true
+	if l.idle != nil {
+		l.idle.nudge()
+	}
 	l.mu.Unlock()
-	l.configureAlone()
 	l.poke()
 	done := make(chan struct{})
 	go func() {

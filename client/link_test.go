@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -22,15 +21,15 @@ type fakeWire struct {
 	mu      sync.Mutex
 	batches [][]string
 	// play answers a batch; nil: everything succeeds after a second.
-	play func(batch int, cmds []redis.Cmder) (certain bool, err error)
+	play func(batch int, answers []answer) (certain bool, err error)
 }
 
-func (w *fakeWire) run(cmds []redis.Cmder) (bool, error) {
+func (w *fakeWire) run(batch []pending, how scriptForm) ([]answer, bool, error) {
 	w.mu.Lock()
 	var sent []string
-	for _, cmd := range cmds {
-		name := fmt.Sprint(cmd.Args()[3]) // the first key: the lock's name
-		if cmd.Args()[0] == "eval" {
+	for _, p := range batch {
+		name := p.req.Name
+		if how == bySource {
 			name += " by source"
 		}
 		sent = append(sent, name)
@@ -39,21 +38,25 @@ func (w *fakeWire) run(cmds []redis.Cmder) (bool, error) {
 	n := len(w.batches)
 	w.mu.Unlock()
 	time.Sleep(time.Second)
+	answers := make([]answer, len(batch))
 	if w.play != nil {
-		return w.play(n, cmds)
+		certain, err := w.play(n, answers)
+		return answers, certain, err
 	}
-	succeed(cmds...)
-	return false, nil
+	succeed(answers)
+	return answers, false, nil
 }
 
-func succeed(cmds ...redis.Cmder) {
-	for _, cmd := range cmds {
-		cmd.(scriptCall).SetVal([]any{"ok"})
+func succeed(answers []answer) {
+	for i := range answers {
+		answers[i].value = []any{"ok"}
 	}
 }
 
-func (w *fakeWire) closeSide()   {}
-func (w *fakeWire) close() error { return nil }
+func (w *fakeWire) poster() poster { return nil }
+func (w *fakeWire) hangUp()        {}
+func (w *fakeWire) closeSide()     {}
+func (w *fakeWire) close() error   { return nil }
 
 func fakeLink(w *fakeWire, timeout time.Duration) *link {
 	l := &link{name: "fake", dial: func(*link) (wire, redis.UniversalClient) { return w, nil }}
@@ -90,12 +93,7 @@ func (r *replies) got() []string {
 	return r.all
 }
 
-type replyError string
-
-func (e replyError) Error() string { return string(e) }
-func (replyError) RedisError()     {}
-
-const noScript = replyError("NOSCRIPT No matching script.")
+const noScript = nodeError("NOSCRIPT No matching script.")
 
 // Ensure that what is sent while a batch is under way travels as one batch, in order, and that Send never
 // waits.
@@ -123,13 +121,13 @@ func TestLink_Batches(t *testing.T) {
 func TestLink_FailingNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &replies{}
-		w := &fakeWire{play: func(batch int, cmds []redis.Cmder) (bool, error) {
+		w := &fakeWire{play: func(batch int, answers []answer) (bool, error) {
 			if batch > 1 {
-				succeed(cmds...)
+				succeed(answers)
 				return false, nil
 			}
-			succeed(cmds[0]) // answered before the connection died
-			cmds[1].SetErr(errors.New("reset"))
+			succeed(answers[:1]) // answered before the connection died
+			answers[1].err = errors.New("reset")
 			return false, errors.New("reset")
 		}}
 		l := fakeLink(w, time.Minute)
@@ -164,8 +162,8 @@ func TestLink_FailingNode(t *testing.T) {
 func TestLink_NothingSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &replies{}
-		w := &fakeWire{play: func(_ int, cmds []redis.Cmder) (bool, error) {
-			cmds[0].SetErr(errors.New("refused"))
+		w := &fakeWire{play: func(_ int, answers []answer) (bool, error) {
+			answers[0].err = errors.New("refused")
 			return true, errors.New("refused")
 		}}
 		l := fakeLink(w, time.Minute)
@@ -196,16 +194,16 @@ func TestLink_CutsOff(t *testing.T) {
 func TestLink_NoScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &replies{}
-		w := &fakeWire{play: func(batch int, cmds []redis.Cmder) (bool, error) {
+		w := &fakeWire{play: func(batch int, answers []answer) (bool, error) {
 			if batch != 2 {
-				succeed(cmds...)
+				succeed(answers)
 				return false, nil
 			}
-			for i, cmd := range cmds { // b c | b d b: somebody loads the scripts in between
+			for i := range answers { // b c | b d b: somebody loads the scripts in between
 				if i < 2 || i == 3 {
-					cmd.SetErr(noScript)
+					answers[i].err = noScript
 				} else {
-					succeed(cmd)
+					succeed(answers[i : i+1])
 				}
 			}
 			return false, nil
@@ -225,8 +223,8 @@ func TestLink_NoScript(t *testing.T) {
 // Ensure that a Send after a node's failure is counted by the node's own pause, which grows and is bounded.
 func TestLink_Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &fakeWire{play: func(_ int, cmds []redis.Cmder) (bool, error) {
-			cmds[0].SetErr(errors.New("refused"))
+		w := &fakeWire{play: func(_ int, answers []answer) (bool, error) {
+			answers[0].err = errors.New("refused")
 			return true, errors.New("refused")
 		}}
 		l := fakeLink(w, time.Minute)

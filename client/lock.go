@@ -126,8 +126,8 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (_ *
 	return c.wait(ctx, name, set, w)
 }
 
-// TryLock makes one attempt and does not wait for a holder. It is not fair: it may overtake waiters of Lock
-// in the moment when the lock is free.
+// TryLock makes one attempt and does not wait for a holder. It does not overtake waiters of Lock: a lock that
+// is free, but the turn of one of them, is ErrHeld (HeldError.Turn).
 //
 // Errors: ErrHeld (*HeldError says by whom and for how long), ErrQuarantine, and those of Lock.
 func (c *Client) TryLock(ctx context.Context, name string, opts ...LockOption) (_ *Lease, err error) {

@@ -24,6 +24,9 @@ const (
 	// aFew leases are renewed at the very third of their ttl, those of one burst in one batch. Of more than
 	// that the renewals are spread.
 	aFew = 256
+	// spreadAfter is how long a lease rests on the majority that granted it. Most are over by then; those that
+	// are not are brought to the other nodes, and do not depend on each single one of a bare majority any more.
+	spreadAfter = 100 * time.Millisecond
 	// never is after every reading of the clock.
 	never = clock.Instant(1<<63 - 1)
 )
@@ -53,8 +56,10 @@ type watch struct {
 	spoke
 	lease   *Lease
 	renewAt clock.Instant
-	stage   watchStage
-	renews  bool
+	// spreadAt is when the lease is to be brought to the nodes that were not asked for it; never once it was.
+	spreadAt clock.Instant
+	stage    watchStage
+	renews   bool
 }
 
 type watchStage uint8
@@ -84,10 +89,14 @@ func newWatchdog() *watchdog {
 func (d *watchdog) add(l *Lease, renews bool) {
 	w := &l.watch
 	w.lease, w.renews = l, renews
+	held, all := l.Nodes()
 	now := clock.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w.renewAt = d.spreadLocked(now, l.TTL()/3, 2)
+	w.renewAt, w.spreadAt = d.spreadLocked(now, l.TTL()/3, 2), never
+	if held < all {
+		w.spreadAt = now.Add(min(spreadAfter, l.TTL()/6))
+	}
 	d.putLocked(w)
 }
 
@@ -155,7 +164,7 @@ func (d *watchdog) spreadLocked(now clock.Instant, in time.Duration, parts int) 
 // putLocked puts a lease into the wheel for the next moment at which something is to be done about it, and
 // wakes the goroutine if it would oversleep that.
 func (d *watchdog) putLocked(w *watch) {
-	due := w.lease.end()
+	due := min(w.lease.end(), w.spreadAt)
 	switch {
 	case w.stage == parting:
 		due = w.renewAt
@@ -182,9 +191,10 @@ func (d *watchdog) poke() {
 
 // chores is what the watchdog has to do at one moment. It is reused.
 type chores struct {
-	over   []*Lease
-	landed []landing
-	starts []*Lease
+	over    []*Lease
+	spreads []*Lease
+	landed  []landing
+	starts  []*Lease
 	// nap is for how long nothing else is to be done, if anything is.
 	nap time.Duration
 	any bool
@@ -212,12 +222,15 @@ func (d *watchdog) run() {
 	}
 }
 
-func (c *chores) busy() bool { return len(c.over)+len(c.landed)+len(c.starts) > 0 }
+func (c *chores) busy() bool { return len(c.over)+len(c.spreads)+len(c.landed)+len(c.starts) > 0 }
 
 // work does the chores, none of which waits for anybody. First comes what has its time.
 func (d *watchdog) work(c *chores) {
 	for _, l := range c.over {
 		l.timeUp()
+	}
+	for _, l := range c.spreads {
+		l.c.quorum.Spread(l.grant)
 	}
 	for _, x := range c.landed {
 		l := x.lease
@@ -251,10 +264,14 @@ func (d *watchdog) look(c *chores) {
 	defer d.mu.Unlock()
 	now := clock.Now()
 	clear(c.landed)
-	c.over, c.starts = c.over[:0], c.starts[:0]
+	c.over, c.spreads, c.starts = c.over[:0], c.spreads[:0], c.starts[:0]
 	c.landed, d.landed = d.landed, c.landed[:0]
 	d.wakeAt = 0
 	d.wheel.turn(now, func(w *watch) {
+		if w.stage != parting && !now.Before(w.spreadAt) {
+			w.spreadAt = never
+			c.spreads = append(c.spreads, w.lease)
+		}
 		switch {
 		case w.stage == parting || !w.lease.holds(now):
 			c.over = append(c.over, w.lease)

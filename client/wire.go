@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -60,49 +59,74 @@ func (c stillborn) SetDeadline(time.Time) error      { return nil }
 func (c stillborn) SetReadDeadline(time.Time) error  { return nil }
 func (c stillborn) SetWriteDeadline(time.Time) error { return nil }
 
+// A wire carries batches to one node. It is used by one goroutine at a time, except where it says otherwise.
+type wire interface {
+	// run executes the requests in order, each at most once, on one connection (to each master, if the node
+	// is a cluster), and returns as many answers. An error of the connection is that of every answer which is
+	// not the node's own. certain reports that not one of them was sent.
+	run(batch []pending, how scriptForm) (answers []answer, certain bool, err error)
+	// poster returns the connection if others may write to it while run does not, else nil.
+	poster() poster
+	// hangUp closes the connection when no run is to follow.
+	hangUp()
+	// closeSide ends what goes on beside the protocol, calls under way included. It may be called again and
+	// at any time.
+	closeSide()
+	// close ends a run that is under way with an error, and all that come after it. The servers behind a
+	// Cluster or a Ring are the exception: there a run ends by the timeouts of the user's client.
+	close() error
+}
+
+// A poster is a connection to which whoever has something to send writes by himself, which saves waking the
+// link's goroutine: that one reads.
+type poster interface {
+	// await returns when the node has sent something, or the error with which reading ends.
+	await() error
+	// rest lets await wait for ever. nudge ends an await with a timeout.
+	rest()
+	nudge()
+	// post writes a batch. Its answers are run's to read, as of a batch whose form isPosted.
+	post(batch []pending)
+	// drop closes the connection.
+	drop()
+}
+
+// An answer is a node's reply to one request, or why there is none.
+type answer struct {
+	value any
+	err   error
+}
+
+// A scriptForm is how a node is told which script to run: by its hash, for which it must have been loaded,
+// or by its whole text, which makes the node know it.
+type scriptForm uint8
+
+const (
+	byHash scriptForm = iota
+	bySource
+	isPosted // by its hash, and already written
+)
+
 // An ownWire is the wire of a single server: a connection that only one link uses.
-//
-// It is a go-redis client with a pool of one connection rather than a redis.Conn, because the pool looks
-// before each use whether the server has closed the connection meanwhile, and dials a new one if so.
 type ownWire struct {
-	rdb  *redis.Client
-	side *redis.Client // for the link
 	link *link
-	// cut and cutSide close the connections of rdb and side.
+	base *redis.Options
+	conn *nodeConn     // nil: not connected
+	side *redis.Client // for the link
+	// life ends with the wire; cut and cutSide close the connections of the protocol and of side.
+	life         context.Context
 	cut, cutSide context.CancelFunc
-	// ready is false from the beginning of a dial until the connection's scripts are loaded: a batch that
-	// fails meanwhile was certainly not sent.
-	ready atomic.Bool
-	// last names the latest connection to the server: "id=... addr=...". See fenceOff.
-	last atomic.Pointer[[2]string]
+	last         *[2]string // the latest connection's id and address at the server, see greet
 }
 
 func newOwnWire(base *redis.Options, l *link) *ownWire {
-	w := &ownWire{link: l}
-	var life context.Context
-	life, w.cut = context.WithCancel(context.Background())
-	o := nodeOptions(life, base, l.timeout)
-	dial, connected := o.Dialer, o.OnConnect
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		w.ready.Store(false)
-		return dial(ctx, network, addr)
-	}
-	o.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
-		if connected != nil {
-			if err := connected(ctx, cn); err != nil {
-				return err
-			}
-		}
-		if err := w.greet(ctx, cn); err != nil {
-			return err
-		}
-		w.ready.Store(true)
-		return nil
-	}
-	w.rdb = redis.NewClient(o)
-	life, w.cutSide = context.WithCancel(context.Background())
+	w := &ownWire{link: l, base: base}
+	w.life, w.cut = context.WithCancel(context.Background())
+	life, cutSide := context.WithCancel(context.Background())
+	w.cutSide = cutSide
 	beside := nodeOptions(life, base, l.timeout)
 	beside.PoolSize, beside.MaxIdleConns = 256, 1
+	connected := base.OnConnect
 	beside.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
 		if connected != nil {
 			if err := connected(ctx, cn); err != nil {
@@ -119,11 +143,84 @@ func newOwnWire(base *redis.Options, l *link) *ownWire {
 	return w
 }
 
+func (w *ownWire) run(batch []pending, how scriptForm) (answers []answer, certain bool, err error) {
+	if w.conn == nil {
+		if w.conn, err = w.connect(); err != nil {
+			return failed(batch, nil, err), true, err
+		}
+	}
+	c := w.conn
+	if how != isPosted {
+		err = c.write(batch, how)
+	}
+	if err == nil {
+		answers, err = c.read(len(batch))
+	}
+	if err != nil {
+		c.drop()
+		return failed(batch, answers, err), false, err
+	}
+	return answers, false, nil
+}
+
+// failed gives an error to all requests that have no answer of their own.
+func failed(batch []pending, answers []answer, err error) []answer {
+	for len(answers) < len(batch) {
+		answers = append(answers, answer{err: err})
+	}
+	return answers
+}
+
+func (w *ownWire) poster() poster {
+	if w.conn == nil || !w.conn.plain {
+		return nil
+	}
+	return w.conn
+}
+
+// connect makes a connection and prepares it. go-redis dials and authenticates, with all that the user's
+// options ask for; then the connection is ours, and what is left of go-redis only holds it, until drop.
+func (w *ownWire) connect() (*nodeConn, error) {
+	c := &nodeConn{wire: w, timeout: w.link.timeout}
+	o := nodeOptions(w.life, w.base, w.link.timeout)
+	dial := o.Dialer
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		c.conn = conn
+		return conn, err
+	}
+	connected, greeted := o.OnConnect, false
+	o.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
+		if connected != nil {
+			if err := connected(ctx, cn); err != nil {
+				return err
+			}
+		}
+		if err := w.greet(ctx, cn); err != nil {
+			return err
+		}
+		greeted = true
+		return nil
+	}
+	c.rdb = redis.NewClient(o)
+	c.held = c.rdb.Conn()
+	err := c.held.Ping(context.Background()).Err() // the first command makes the connection
+	if greeted {
+		err = c.conn.SetDeadline(time.Time{}) // an ACL may deny PING
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	c.plain = isPlain(c.conn)
+	return c, nil
+}
+
 // greet prepares a new connection. The scripts are loaded before anything is sent, since a request that must
 // be sent again for want of its script would come after others that it must precede.
 func (w *ownWire) greet(ctx context.Context, cn *redis.Conn) error {
 	pipe := cn.Pipeline()
-	if last := w.last.Load(); last != nil {
+	if last := w.last; last != nil {
 		// The connection before this one may have died with requests on their way. The server must not
 		// execute them after those of this connection: a late acquire would overtake its release. The
 		// address makes sure that a restarted server, which counts ids anew, does not kill somebody else.
@@ -143,7 +240,7 @@ func (w *ownWire) greet(ctx context.Context, cn *redis.Conn) error {
 	if info, err := self.Text(); err == nil {
 		id, addr := infoField(info, "id"), infoField(info, "addr")
 		if id != "" && addr != "" {
-			w.last.Store(&[2]string{id, addr})
+			w.last = &[2]string{id, addr}
 		}
 	}
 	for _, load := range loads {
@@ -170,50 +267,10 @@ func isReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
-func (w *ownWire) run(cmds []redis.Cmder) (certain bool, err error) {
-	return pipelined(w.rdb, cmds, func() bool { return !w.ready.Load() })
-}
-
-// pipelined runs commands in one pipeline and tells errors of the connection from those of single commands.
-func pipelined(rdb redis.UniversalClient, cmds []redis.Cmder, unsent func() bool) (certain bool, err error) {
-	ctx := context.Background()
-	pipe := rdb.Pipeline()
-	if err := pipe.BatchProcess(ctx, cmds...); err != nil {
-		return true, err
+func (w *ownWire) hangUp() {
+	if w.conn != nil {
+		w.conn.drop()
 	}
-	if _, err = pipe.Exec(ctx); err == nil {
-		return false, nil
-	}
-	certain = unsent() // then err may be a reply, too, but to the handshake
-	if !certain && isReply(err) && allReplied(cmds) {
-		return false, nil
-	}
-	for _, cmd := range cmds {
-		// go-redis leaves them as they are if there was no connection at all.
-		if cmd.Err() == nil && cmd.(scriptCall).Val() == nil {
-			cmd.SetErr(err)
-		}
-	}
-	return certain, err
-}
-
-// allReplied reports whether each command has a reply of its own, be it an error.
-func allReplied(cmds []redis.Cmder) bool {
-	for _, cmd := range cmds {
-		if err := cmd.Err(); err != nil && !isReply(err) {
-			return false
-		}
-	}
-	return true
-}
-
-func loadScripts(ctx context.Context, rdb redis.Cmdable) error {
-	pipe := rdb.Pipeline()
-	for _, s := range redlock.Scripts() {
-		pipe.ScriptLoad(ctx, s.Source)
-	}
-	_, err := pipe.Exec(ctx)
-	return err
 }
 
 func (w *ownWire) closeSide() {
@@ -222,41 +279,6 @@ func (w *ownWire) closeSide() {
 }
 
 func (w *ownWire) close() error {
-	w.cut()
-	return w.rdb.Close()
+	w.cut() // the connection, whatever is done with it
+	return nil
 }
-
-// A sharedWire is the wire of a node that is more than one server: a Cluster or a Ring. It goes through the
-// user's own client, whose routing it needs and whose timeouts apply; nothing of it is closed.
-type sharedWire struct {
-	rdb    redis.UniversalClient
-	loaded bool
-}
-
-func (w *sharedWire) run(cmds []redis.Cmder) (certain bool, err error) {
-	if !w.loaded {
-		if err := w.loadScripts(); err != nil {
-			for _, cmd := range cmds {
-				cmd.SetErr(err)
-			}
-			return true, err
-		}
-		w.loaded = true
-	}
-	return pipelined(w.rdb, cmds, func() bool { return false })
-}
-
-func (w *sharedWire) loadScripts() error {
-	ctx := context.Background()
-	load := func(ctx context.Context, rdb *redis.Client) error { return loadScripts(ctx, rdb) }
-	switch rdb := w.rdb.(type) {
-	case *redis.ClusterClient:
-		return rdb.ForEachMaster(ctx, load)
-	case *redis.Ring:
-		return rdb.ForEachShard(ctx, load)
-	}
-	return loadScripts(ctx, w.rdb)
-}
-
-func (w *sharedWire) closeSide()   {}
-func (w *sharedWire) close() error { return nil }

@@ -12,12 +12,41 @@ import (
 // errFailed ends an attempt that won no majority; attemptError tells the caller why.
 var errFailed = errors.New("attempt failed")
 
-// begin sends the acquire to all nodes, each at most once in the life of the value.
-func (l *lease) begin(now clock.Instant) {
+// begin sends the acquire to the first nodes of an order, as many as are a majority: if all of them grant,
+// no other is needed. The others are spares, see propose. Each node is sent the acquire at most once in the
+// life of the value.
+func (l *lease) begin(now clock.Instant, order []int) {
 	l.start = now
 	l.end = now.Add(l.validity(l.request.TTL))
+	for _, i := range order[:l.majority()] {
+		l.propose(i)
+	}
+}
+
+// propose sends the acquire to a node, unless it was sent before.
+func (l *lease) propose(node int) {
+	if m := &l.members[node]; !m.asked {
+		m.asked = true
+		l.send(node, Request{Op: OpAcquire})
+	}
+}
+
+// hedge sends the acquire to the spares: the first nodes have not decided the attempt, or not in time. For the
+// protocol the message to a spare is one that was under way for a little longer.
+func (l *lease) hedge() {
+	if l.phase == proposing {
+		l.spread()
+	}
+}
+
+// spread brings the lock to the nodes that have not been asked for it. It proves nothing new: the lease lives
+// no longer, but does not depend on every single node of a bare majority any more.
+func (l *lease) spread() {
+	if l.phase == over || l.phase == resuming || l.round.resume {
+		return
+	}
 	for i := range l.members {
-		l.send(i, Request{Op: OpAcquire})
+		l.propose(i)
 	}
 }
 
@@ -54,6 +83,8 @@ func (l *lease) voted(node int, r Reply, now clock.Instant) {
 		l.agree(now)
 	case granted+open < l.majority():
 		l.finish(errFailed)
+	case !m.granted: // the first nodes are not enough
+		l.hedge()
 	}
 }
 
@@ -146,21 +177,30 @@ func (l *lease) attemptError(names []string) error {
 func (l *lease) heldError(granted, held int) *HeldError {
 	e := &HeldError{Name: l.request.Name, Granted: granted, Held: held}
 	seen := map[string]int{}
+	turns := 0
 	var left []time.Duration
 	for _, m := range l.members {
 		if m.vote.Status != StatusHeld {
 			continue
 		}
 		left = append(left, m.vote.Remaining)
+		if m.vote.Turn {
+			turns++
+			continue
+		}
 		seen[m.vote.Digest]++
 		if seen[m.vote.Digest] > seen[e.Digest] || e.Digest == "" {
 			e.Digest = m.vote.Digest
 		}
 	}
 	for _, m := range l.members {
-		if m.vote.Status == StatusHeld && m.vote.Digest == e.Digest && m.vote.Recorded {
-			e.Label, e.Recorded = m.vote.Label, true
+		if m.vote.Status == StatusHeld && !m.vote.Turn && m.vote.Digest == e.Digest && m.vote.Recorded {
+			e.Label, e.Meta, e.Recorded = m.vote.Label, m.vote.Meta, true
+			e.Token = max(e.Token, m.vote.Token)
 		}
+	}
+	if e.Turn = turns > held/2; e.Turn {
+		e.Recorded = true // whoever was woken is one of ours
 	}
 	e.Remaining = nth(left, l.majority()-granted)
 	return e

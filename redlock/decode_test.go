@@ -23,11 +23,15 @@ func TestDecode(t *testing.T) {
 		{OpAcquire, []any{"granted"}, Reply{}},
 		{OpAcquire, []any{"granted", int64(1), int64(2)}, Reply{}},
 		{OpAcquire, []any{"granted", "1"}, Reply{}},
-		{OpAcquire, []any{"held", int64(1500), "d", "w", int64(1)},
-			Reply{Status: StatusHeld, Remaining: 1500 * time.Millisecond, Digest: "d", Label: "w", Recorded: true}},
-		{OpAcquire, []any{"held", int64(-1), "d", "", int64(0)}, Reply{Status: StatusHeld, Remaining: -1, Digest: "d"}},
-		{OpAcquire, []any{"held", int64(1 << 62), "d", "", int64(0)}, Reply{}},
-		{OpAcquire, []any{"held", int64(0), nil, "", int64(0)}, Reply{}},
+		{OpAcquire, []any{"held", int64(1500), "d", "7;5;a;1;wm;m"},
+			Reply{Status: StatusHeld, Remaining: 1500 * time.Millisecond, Digest: "d", Label: "w", Meta: "m;m", Token: 7, Recorded: true}},
+		{OpAcquire, []any{"held", int64(-1), "d", ""}, Reply{Status: StatusHeld, Remaining: -1, Digest: "d"}},
+		{OpAcquire, []any{"held", int64(-1), "d", "none of ours"}, Reply{Status: StatusHeld, Remaining: -1, Digest: "d"}},
+		{OpAcquire, []any{"held", int64(1 << 62), "d", ""}, Reply{}},
+		{OpAcquire, []any{"held", int64(0), nil, ""}, Reply{}},
+		{OpAcquire, []any{"turn", int64(500)}, Reply{Status: StatusHeld, Turn: true, Recorded: true, Remaining: 500 * time.Millisecond}},
+		{OpAcquire, []any{"turn"}, Reply{}},
+		{OpRenew, []any{"turn", int64(500)}, Reply{}},
 		{OpAcquire, "forced", Reply{Status: StatusForced}},
 		{OpAcquire, "ok", Reply{}},
 		{OpAcquire, nil, Reply{}},
@@ -46,7 +50,9 @@ func TestDecode(t *testing.T) {
 		{OpLeave, "ok", Reply{Status: StatusOK}},
 		{OpEvict, []any{"ok", int64(0)}, Reply{Status: StatusOK}},
 		{OpForce, []any{"ok", int64(5)}, Reply{Status: StatusOK, Remaining: 5 * time.Millisecond}},
-		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(0), int64(2)}, Reply{Status: StatusOK, Fence: 3, Waiting: 2}},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2)}, Reply{Status: StatusOK, Fence: 3, Waiting: 2}},
+		{OpInspect, []any{"ok", int64(3), "d", int64(9), "1;5;;0;m", int64(2)},
+			Reply{Status: StatusOK, Fence: 3, Digest: "d", Remaining: 9 * time.Millisecond, Meta: "m", Token: 1, Recorded: true, Waiting: 2}},
 		{OpInspect, []any{"ok", int64(3)}, Reply{}},
 	} {
 		got := Request{Op: test.op}.Decode(test.v, nil)
@@ -62,15 +68,16 @@ func TestDecode(t *testing.T) {
 // FuzzDecode looks for answers that Decode lets through though no script can give them.
 func FuzzDecode(f *testing.F) {
 	f.Add(uint8(OpAcquire), "granted", int64(1), "", int64(0), "", 2, "")
-	f.Add(uint8(OpAcquire), "held", int64(-1), "d", int64(1), "w", 5, "")
-	f.Add(uint8(OpInspect), "ok", int64(1<<60), "d", int64(-2), "w", 7, "")
+	f.Add(uint8(OpAcquire), "held", int64(-1), "d", int64(1), "7;5;a;1;wm", 4, "")
+	f.Add(uint8(OpAcquire), "turn", int64(500), "", int64(1), "", 2, "")
+	f.Add(uint8(OpInspect), "ok", int64(1<<60), "d", int64(-2), "7;5;;0;", 6, "")
 	f.Add(uint8(OpRenew), "", int64(0), "", int64(0), "", 0, "QUARANTINE 5 ms left")
 	f.Add(uint8(OpRenew), "", int64(0), "", int64(0), "", 0, "WRONGTYPE Operation script: x")
 	f.Fuzz(func(t *testing.T, op uint8, word string, n int64, digest string, m int64, label string, fields int, failure string) {
 		r := Request{Op: Op(op%uint8(OpInspect) + 1)}
-		v := []any{word, n, digest, m, label, n, m, nil}
+		v := []any{word, n, digest, m, label, n, nil}
 		if r.Op == OpAcquire {
-			v = []any{word, n, digest, label, m, nil}
+			v = []any{word, n, digest, label, nil}
 		}
 		v = v[:min(max(fields, 0), len(v))]
 		var err error
@@ -85,6 +92,8 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("answered, but not sent: %+v", reply)
 		case reply.Fence < 0 && r.Op != OpInspect || reply.Fence > MaxToken && r.Op != OpInspect:
 			t.Fatalf("token out of bounds: %+v", reply)
+		case reply.Token < 0 || reply.Token > MaxToken:
+			t.Fatalf("recorded token out of bounds: %+v", reply)
 		case reply.Remaining < -1:
 			t.Fatalf("remaining time out of bounds: %+v", reply)
 		}
@@ -199,7 +208,40 @@ func TestCalls(t *testing.T) {
 	}
 	require.Len(t, seen, 8)
 	c := Request{Op: OpAcquire, Name: "n", Value: "v", TTL: 1500 * time.Microsecond, FenceTTL: time.Hour}.Call()
-	assert.Equal(t, []string{"v", Digest("v"), "2", "0", "", "3600000", "", "0", "0", "1000"}, c.Args)
+	assert.Equal(t, []string{"v", Digest("v"), "2", "0", "2;;0;", "3600000", "", "0", "0", "1000", "0", "n", ""}, c.Args)
 	assert.Panics(t, func() { Request{}.Call() })
 	assert.Equal(t, "Op(77)", Op(77).String())
+}
+
+// Ensure that a record gives back what was put into it, and that what is none is not taken for one.
+func TestRecord(t *testing.T) {
+	r := Request{TTL: 1500 * time.Millisecond, Label: "a;\x00", Meta: ";b\n", Announce: true}
+	got, ok := parseRecord("17;" + r.recordRest())
+	require.True(t, ok)
+	assert.Equal(t, record{token: 17, ttl: r.TTL, announce: true, label: r.Label, meta: r.Meta}, got)
+	got, ok = parseRecord("9007199254740991;" + Request{TTL: time.Hour}.recordRest())
+	require.True(t, ok)
+	assert.Equal(t, record{token: MaxToken, ttl: time.Hour}, got)
+	for _, s := range []string{"", "1;2;3", "1;2;a;0", "x;2;a;0;", "9007199254740992;2;a;0;", "-1;2;a;0;", "1;-2;a;0;", "1;x;a;0;", "1;2;a;-1;", "1;2;a;4;abc", "1;2;a;x;abc"} {
+		_, ok := parseRecord(s)
+		assert.False(t, ok, s)
+	}
+}
+
+// FuzzRecord looks for texts that are taken for a record and say something impossible.
+func FuzzRecord(f *testing.F) {
+	f.Add("17;1500;a;2;w1meta")
+	f.Add("1;2;;0;")
+	f.Add("1;2;a;9;x")
+	f.Fuzz(func(t *testing.T, s string) {
+		r, ok := parseRecord(s)
+		switch {
+		case !ok && r != record{}:
+			t.Fatalf("no record, but %+v", r)
+		case r.token < 0 || r.token > MaxToken || r.ttl < 0:
+			t.Fatalf("out of bounds: %+v", r)
+		case !strings.HasSuffix(s, r.label+r.meta):
+			t.Fatalf("label and meta of %q: %+v", s, r)
+		}
+	})
 }

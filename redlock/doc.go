@@ -14,6 +14,7 @@
 //
 //	node.go        the contract between protocol and nodes
 //	keys.go        what a lock name occupies at a node; the limits
+//	record.go      what a holder shows to others beside its lock
 //	scripts.go     requests as Lua scripts and back; scripts/*.lua are the nodes' half of the protocol
 //	rules.go       the decisions on which the promises hang
 //	lease.go       one owner value, from the first acquire to the last release: a state machine without I/O

@@ -40,12 +40,17 @@ var (
 type HeldError struct {
 	Name   string
 	Label  string // the holder's label; empty when the holder recorded none
+	Meta   string // what the holder shows beside it
 	Digest string // names the holder for Evict and Force; empty when nobody holds it at any node
+	Token  int64  // the highest fence that the holder recorded at a node; 0 if it recorded none
 	// Remaining is for how long the holder's lock lives without another renewal: a majority of nodes may
 	// be free after it. Negative: at least one key in the way has no ttl at all.
 	Remaining time.Duration
 	// Recorded tells that the holder publishes its release. When false the lock must be polled.
 	Recorded bool
+	// Turn tells that at most of the nodes in the way the lock is free: it is the turn of another waiter, which
+	// was woken, until Remaining has passed.
+	Turn bool
 	// Granted and Held count the nodes that granted to us and that were taken. With Granted > 0 the vote
 	// was split between several owners, and another attempt may succeed at once.
 	Granted, Held int
@@ -53,7 +58,11 @@ type HeldError struct {
 
 func (e *HeldError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "lock %q is held", e.Name)
+	if e.Turn {
+		fmt.Fprintf(&b, "lock %q is another waiter's turn", e.Name)
+	} else {
+		fmt.Fprintf(&b, "lock %q is held", e.Name)
+	}
 	if e.Label != "" {
 		fmt.Fprintf(&b, " by %q", e.Label)
 	}

@@ -37,7 +37,7 @@ type flight struct {
 }
 
 func (q *Quorum) newGrant(request Request) *Grant {
-	request.FenceTTL = q.opts.FenceTTL
+	request.FenceTTL, request.Turn = q.opts.FenceTTL, q.opts.Turn
 	return &Grant{q: q, lease: newLease(q.rules, len(q.nodes), request), decided: make(chan struct{})}
 }
 
@@ -55,6 +55,16 @@ func (g *Grant) TTL() time.Duration { return g.lease.request.TTL }
 
 // Label returns the label that those who wait are shown.
 func (g *Grant) Label() string { return g.lease.request.Label }
+
+// Meta returns what is shown beside the label.
+func (g *Grant) Meta() string { return g.lease.request.Meta }
+
+// Resumable returns what another process must know to go on with the lease. It holds the owner value, which is
+// a secret.
+func (g *Grant) Resumable() Resumable {
+	r := &g.lease.request
+	return Resumable{Name: r.Name, Value: r.Value, Token: g.Token(), TTL: r.TTL, Label: r.Label, Meta: r.Meta, Announce: r.Announce}
+}
 
 // Token returns the fencing token.
 func (g *Grant) Token() int64 {

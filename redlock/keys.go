@@ -12,6 +12,7 @@ import (
 const (
 	MaxName  = 512                   // bytes of a lock name; at least 1
 	MaxLabel = 256                   // bytes of an owner's label
+	MaxMeta  = 4096                  // bytes that may be shown beside the label
 	MinTTL   = 10 * time.Millisecond // the shortest ttl; the longest is Options.LongestTTL
 	MaxToken = 1<<53 - 1             // fencing tokens are 1 to MaxToken: exact in a double, in Lua and in JSON
 )
@@ -23,14 +24,13 @@ type NameKeys struct {
 	Lock string
 	// Fence is a counter, the highest fencing token that this node knows of.
 	Fence string
-	// Holder is a hash of digest, label and ttl of the holder. It is true only while its digest is that of
+	// Holder is a string, the holder's record (see record.go). It is true only while its digest is that of
 	// the lock's value, since a client that is not ours replaces the lock without touching this record.
 	Holder string
-	// Waiters is a sorted set of "ID;DEADLINE", scored by Waiter.Since; DEADLINE is the node's wall clock
-	// in milliseconds after which the entry counts as dead.
+	// Waiters is a sorted set of "ID;DEADLINE", scored by Waiter.Since; DEADLINE is the node's time in
+	// milliseconds after which the entry counts as dead.
 	Waiters string
-	// Revoked is a sorted set of revoked digests, scored by the node's wall clock in milliseconds until
-	// which they are remembered.
+	// Revoked is a string, a list of revoked digests with the reasons for it, one in each line.
 	Revoked string
 }
 
@@ -125,6 +125,11 @@ func WakeChannel(waiterID string) string {
 	return wakePrefix + client
 }
 
+// ChangeChannel returns the channel to which a node publishes what happens to a lock whose owner asked for it
+// (Attempt.Announce): a word (granted, released, forced), a space, and the name. What only expires is not
+// announced, and a message may be lost.
+func ChangeChannel(name string) string { return "holdfast:change:" + name }
+
 // Digest names an owner without giving its value away: with the value anybody could release the lock.
 func Digest(value string) string {
 	sum := sha1.Sum([]byte(value)) // the one hash that a Redis script can compute
@@ -147,6 +152,13 @@ func checkName(name string) error {
 func checkLabel(label string) error {
 	if len(label) > MaxLabel {
 		return fmt.Errorf("%w: label of %d bytes, must be at most %d", ErrInvalid, len(label), MaxLabel)
+	}
+	return nil
+}
+
+func checkMeta(meta string) error {
+	if len(meta) > MaxMeta {
+		return fmt.Errorf("%w: meta of %d bytes, must be at most %d", ErrInvalid, len(meta), MaxMeta)
 	}
 	return nil
 }

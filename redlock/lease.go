@@ -17,7 +17,8 @@ import (
 // It is not safe for concurrent use.
 type lease struct {
 	rules *rules
-	// request is what all messages have in common: Name, Value, TTL, Label, Waiter, FenceTTL, Proposal.
+	// request is what all messages have in common: Name, Value, TTL, Label, Meta, Announce, Waiter, Turn,
+	// FenceTTL, Proposal.
 	request Request
 
 	phase phase
@@ -56,6 +57,7 @@ type message struct {
 
 // A member is what the lease knows of one node.
 type member struct {
+	asked bool   // the acquire, or a renewal, was sent
 	vote  *Reply // to the acquire; in raising the vote of the attempt stays, see forget
 	voted bool
 	// granted: belongs to Q. stored: belongs to H, has our lock and the token.
@@ -74,9 +76,10 @@ const maxReleases = 4
 
 // parting counts the answers to the first release of every node.
 type parting struct {
+	clean            int // nodes that certainly never had the lock, and are sent no release
 	answered, failed int
 	deleted          int  // how many of those that answered had the lock
-	done             bool // a majority answered, or all that will
+	done             bool // the lock is gone from a majority, or all have answered that will
 }
 
 // newLease returns the machine of a fresh owner value over n nodes. Nothing is sent before begin or resume.
@@ -158,8 +161,8 @@ func (l *lease) finish(reason error) {
 	attempt := l.phase == proposing || l.phase == raising
 	l.phase, l.reason, l.round.pending = over, reason, false
 	for i := range l.members {
-		if attempt && l.members[i].clean() {
-			l.parts.answered++
+		if m := &l.members[i]; !m.asked || attempt && m.clean() {
+			l.parts.clean++
 			continue
 		}
 		l.sendRelease(i)
@@ -223,23 +226,32 @@ func (l *lease) releasedBy(node int, r Reply) {
 	}
 }
 
-// settleParting closes the release round once a majority, or everybody, has answered. Answers to repeated
-// releases may be among them; they come later than that in all but the oddest cases and do no harm.
+// settleParting closes the release round once a majority of nodes is free of the lock, which is what somebody
+// else needs to get it, or everybody has answered. Answers to repeated releases may be among those that are
+// counted; they come later than that in all but the oddest cases and do no harm.
 func (l *lease) settleParting() {
 	p := &l.parts
-	p.done = p.done || p.answered >= l.majority() || p.answered+p.failed >= len(l.members)
+	p.done = p.done || l.freed() && (p.deleted > 0 || l.gone()) || p.clean+p.answered+p.failed >= len(l.members)
 }
 
-// releaseError explains a release round that did not reach a majority, or a majority of which nobody had the
-// lock any more: then it was lost before, though the validity end had not come. It is nil if all was well.
+// freed tells that a majority of nodes certainly does not have the lock.
+func (l *lease) freed() bool { return l.parts.clean+l.parts.answered >= l.majority() }
+
+// gone tells that most of the nodes that should have had the lock did not have it any more.
+func (l *lease) gone() bool {
+	return l.parts.deleted == 0 && l.parts.answered > (len(l.members)-l.parts.clean)/2
+}
+
+// releaseError explains a release round that did not free a majority, or that found the lock at no node: then
+// it was lost before, though the validity end had not come. It is nil if all was well.
 func (l *lease) releaseError(names []string) error {
 	switch {
-	case l.parts.answered >= l.majority() && l.parts.deleted > 0:
+	case l.freed() && l.parts.deleted > 0:
 		return nil
-	case l.parts.answered >= l.majority():
+	case l.freed() && l.gone():
 		return fmt.Errorf("lock %q: %w", l.request.Name, ErrLost)
 	}
-	e := newQuorumError(OpRelease, l.request.Name, len(l.members), l.parts.answered)
+	e := newQuorumError(OpRelease, l.request.Name, len(l.members), l.parts.clean+l.parts.answered)
 	for i, m := range l.members {
 		switch {
 		case m.releaseErr != nil:
@@ -256,13 +268,15 @@ func (l *lease) send(node int, req Request) {
 	req.Name, req.Value = l.request.Name, l.request.Value
 	switch req.Op {
 	case OpAcquire:
-		req.TTL, req.Proposal, req.Waiter = l.request.TTL, l.request.Proposal, l.request.Waiter
+		req.TTL, req.Proposal, req.Waiter, req.Turn = l.request.TTL, l.request.Proposal, l.request.Waiter, l.request.Turn
 		fallthrough
 	case OpRenew:
-		req.Label = l.request.Label
+		req.Label, req.Meta, req.Announce = l.request.Label, l.request.Meta, l.request.Announce
 		fallthrough
 	case OpRaise:
 		req.FenceTTL = l.request.FenceTTL
+	case OpRelease:
+		req.Turn, req.Announce = l.request.Turn, l.request.Announce
 	}
 	l.out = append(l.out, message{node: node, req: req, round: l.round.number})
 }

@@ -29,6 +29,7 @@ type scenario struct {
 	wallclock bool // proposals are the (skewed) wall clock instead
 	fenceTTL  time.Duration
 
+	spares     bool // attempts ask a majority first, in any order, and the others later or never
 	frozen     bool // time stands still, and locks expire whenever they like
 	reorder    bool // messages overtake each other
 	clamps     bool // any node may clamp any proposal
@@ -464,6 +465,10 @@ func (w *world) clientActions() {
 		if slices.ContainsFunc(w.net, func(e envelope) bool { return e.to == t }) {
 			w.option(w.haste, label{verb: "trip", client: c}, func() { w.roundTrip(t) })
 		}
+		if w.spares && slices.ContainsFunc(t.members, func(m member) bool { return !m.asked }) {
+			w.option(2, label{verb: "hedge", client: c}, func() { t.hedge(); w.settle(t) })
+			w.option(1, label{verb: "spread", client: c}, func() { t.spread(); w.settle(t) })
+		}
 		if t.phase != holding {
 			w.option(1, label{verb: "abandon", client: c}, func() { t.abandon(w.now); w.settle(t) })
 			continue
@@ -516,7 +521,17 @@ func (w *world) begin(client int) {
 	}
 	t := &tenure{lease: newLease(w.rules, w.scenario.nodes, req), client: client, floor: w.highest}
 	w.tenures = append(w.tenures, t)
-	t.lease.begin(w.now)
+	order := []int{0, 1, 2, 3, 4}[:w.scenario.nodes]
+	if w.spares {
+		for i := range order { // any order
+			j := i + w.choose(slices.Repeat([]int{1}, len(order)-i)...)
+			order[i], order[j] = order[j], order[i]
+		}
+	}
+	t.lease.begin(w.now, order)
+	if !w.spares {
+		t.lease.hedge()
+	}
 	w.settle(t)
 }
 

@@ -85,6 +85,10 @@ var scenarios = []*scenario{
 		wallclock: true, reorder: true, losses: 1, revokes: []Op{OpForce}, attack: shortMemoryAttack},
 	{name: "resume", nodes: 3, clients: 2, attempts: 4, rounds: 2, steps: 130, ttls: ticks(4, 6), drift: 1, fenceTTL: 1e6,
 		proposals: []int64{0, 2, 9}, reorder: true, crashes: 2, cuts: 1, losses: 2},
+	{name: "spares", nodes: 3, clients: 3, attempts: 5, rounds: 3, steps: 110, ttls: ticks(4, 7), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, spares: true, reorder: true, clamps: true, cuts: 1, losses: 2},
+	{name: "spares-5", nodes: 5, clients: 3, attempts: 5, rounds: 2, steps: 160, ttls: ticks(4, 6), drift: 1, fenceTTL: 1e6,
+		wallclock: true, spares: true, reorder: true, duplicates: 1, forgets: 1, cuts: 1, losses: 2, crashes: 1, revokes: []Op{OpEvict}},
 	{name: "everything", nodes: 5, clients: 4, attempts: 7, rounds: 3, steps: 220, ttls: ticks(4, 5, 8), drift: 1, fenceTTL: 1e6,
 		wallclock: true, reorder: true, duplicates: 2, forgets: 2, cuts: 2, losses: 4, crashes: 1, revokes: []Op{OpEvict}},
 }

@@ -25,6 +25,12 @@ type Node interface {
 	String() string
 }
 
+// A Ranker is a Node that knows how well it is doing. An attempt is sent to a majority of nodes first, and to
+// the others only if those do not decide it; nodes of a lower rank come first. Rank 0 is a node that answers as
+// fast as can be; a node that is down or hangs has the highest. A Node without ranks has rank 0. Rank is called
+// for each attempt and must be cheap.
+type Ranker interface{ Rank() int }
+
 // An Op says what a Request asks of a node.
 type Op uint8
 
@@ -55,10 +61,16 @@ type Request struct {
 	Proposal int64
 	// Label is shown to those who wait (who holds it); kept beside the lock: Acquire, Renew. Never secret.
 	Label string
+	// Meta is shown beside the label: Acquire, Renew. Never secret.
+	Meta string
+	// Announce has the node publish to ChangeChannel(Name): Acquire, Renew (for a later Force), Release.
+	Announce bool
 	// Waiter is the place in the queue, kept over attempts: Acquire (empty: do not queue), Leave.
 	Waiter Waiter
 	// Digest names the owner to revoke, as OpInspect and a held reply give it: Evict, Force.
 	Digest string
+	// Turn is for how long a free lock is kept for the waiter that was woken: Acquire, Release, Leave, Force.
+	Turn time.Duration
 	// FenceTTL is how long the fence outlives its last grant, raise or heal: Acquire, Raise, Renew.
 	FenceTTL time.Duration
 }
@@ -82,7 +94,7 @@ type Status uint8
 const (
 	StatusError      Status = iota // no answer, or an error: Err is set, and whether it was executed is unknown unless NotSent
 	StatusGranted                  // Acquire: the lock is ours at this node; Fence is its token here
-	StatusHeld                     // Acquire: held by another; Remaining, Label, Digest, Recorded describe the holder
+	StatusHeld                     // Acquire: held by another; Remaining, Label, Meta, Token, Digest, Recorded describe the holder
 	StatusOK                       // Raise, Release (deleted), Leave, Evict, Force, Inspect
 	StatusLost                     // Raise, Renew, Release: the lock is not ours at this node
 	StatusExtended                 // Renew: was ours and still is
@@ -102,12 +114,17 @@ type Reply struct {
 	// it has no record there.
 	Remaining time.Duration
 	Label     string // Held, Inspect: the holder's label, if recorded
+	Meta      string // Held, Inspect: what the holder shows beside it
+	Token     int64  // Held, Inspect: the holder's fence at this node, if recorded
 	Digest    string // Held, Inspect: the digest of the holder's value; empty if the lock is free
 	// Recorded tells that the holder is one of ours and will publish its release; when false the lock
 	// was taken by somebody else (redsync, a bare SET) and must be polled.
 	Recorded bool
-	Waiting  int   // Inspect: live entries in the queue
-	Err      error // StatusError only
+	// Turn tells, with Held, that the lock is free but another waiter was woken to take it: Remaining is what
+	// is left of its turn.
+	Turn    bool
+	Waiting int   // Inspect: live entries in the queue
+	Err     error // StatusError only
 	// NotSent tells, with StatusError, that the request certainly was not and never will be executed.
 	NotSent bool
 }

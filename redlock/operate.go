@@ -48,7 +48,7 @@ func (q *Quorum) revoke(ctx context.Context, op Op, name, digest string) (*Revoc
 		return nil, err
 	}
 	var mu sync.Mutex // guards v
-	v := newRevocation(q.rules, len(q.nodes), q.opts.LongestTTL, Request{Op: op, Name: name, Digest: digest})
+	v := newRevocation(q.rules, len(q.nodes), q.opts.LongestTTL, Request{Op: op, Name: name, Digest: digest, Turn: q.opts.Turn})
 	done := make(chan struct{})
 	for range revocationRounds {
 		mu.Lock()
@@ -103,6 +103,8 @@ func (s *State) Free() bool { return s.Holder == nil }
 type Holder struct {
 	Digest string // what Evict and Force want
 	Label  string
+	Meta   string
+	Token  int64 // the highest fence that it recorded at a node; 0 if it recorded none
 	// Remaining is for how long its lock will stay at a majority of nodes if it is not renewed. Negative:
 	// without end.
 	Remaining time.Duration
@@ -231,7 +233,7 @@ func (s *survey) stateLocked(name string, names []string) (*State, error) {
 		h.Nodes++
 		left[r.Digest] = append(left[r.Digest], r.Remaining)
 		if r.Recorded {
-			h.Recorded, h.Label = true, r.Label
+			h.Recorded, h.Label, h.Meta, h.Token = true, r.Label, r.Meta, max(h.Token, r.Token)
 		}
 	}
 	majority := s.n/2 + 1

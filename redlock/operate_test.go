@@ -17,7 +17,7 @@ import (
 func TestEvict(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		g := c.won()
-		synctest.Wait()
+		time.Sleep(time.Millisecond)
 		start := clock.Now()
 		rev, err := c.Evict(t.Context(), "n", g.Digest())
 		require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestInspect(t *testing.T) {
 		s, err = c.Inspect(t.Context(), "n")
 		require.NoError(t, err)
 		require.NotNil(t, s.Holder)
-		assert.Equal(t, Holder{Digest: g.Digest(), Label: "w1", Remaining: 10*time.Second - 2*time.Millisecond, Recorded: true, Nodes: 3}, *s.Holder)
+		assert.Equal(t, Holder{Digest: g.Digest(), Label: "w1", Token: g.Token(), Remaining: 10*time.Second - 2*time.Millisecond, Recorded: true, Nodes: 3}, *s.Holder)
 		assert.Equal(t, 3, s.Answered)
 		assert.Equal(t, g.Token(), s.Fence)
 		assert.Equal(t, 1, s.Waiting)

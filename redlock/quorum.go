@@ -23,6 +23,9 @@ type Options struct {
 	// LongestTTL is the longest ttl of any lock. A longer one is refused, a revocation is remembered twice as
 	// long, and a node that forgot its state grants nothing for this long plus the drift. Default 5m.
 	LongestTTL time.Duration
+	// Turn is for how long a node keeps a free lock for the waiter that it has woken, who has to be able to come
+	// back in this time; one that died costs the others as much. Default 500ms.
+	Turn time.Duration
 }
 
 // DefaultDrift is ttl/100 + 2 ms.
@@ -44,11 +47,14 @@ type Quorum struct {
 	names []string
 	opts  Options
 	rules *rules
+	pace  pace
+	stop  chan struct{} // closed by Stop
 
 	mu       sync.Mutex
 	closed   bool          // no new leases
 	shut     bool          // no more messages at all
 	inflight []int         // by node: messages that are not answered yet
+	places   places        // of waiters in the nodes' queues
 	most     chan struct{} // if not nil: closed when a majority of nodes has nothing in flight
 	idle     chan struct{} // if not nil: closed when no node has anything in flight
 }
@@ -64,15 +70,20 @@ func New(nodes []Node, o Options) (*Quorum, error) {
 	if o.LongestTTL == 0 {
 		o.LongestTTL = 5 * time.Minute
 	}
+	if o.Turn == 0 {
+		o.Turn = 500 * time.Millisecond
+	}
 	switch {
 	case len(nodes) == 0:
 		return nil, fmt.Errorf("%w: no nodes", ErrInvalid)
 	case o.LongestTTL < MinTTL:
 		return nil, fmt.Errorf("%w: longest ttl %v, must be at least %v", ErrInvalid, o.LongestTTL, MinTTL)
+	case o.Turn < time.Millisecond || o.Turn > time.Minute:
+		return nil, fmt.Errorf("%w: turn of %v, must be 1ms to 1m", ErrInvalid, o.Turn)
 	case o.FenceTTL < 2*o.LongestTTL:
 		return nil, fmt.Errorf("%w: fence ttl %v, must be at least twice the longest ttl %v", ErrInvalid, o.FenceTTL, o.LongestTTL)
 	}
-	q := &Quorum{nodes: slices.Clone(nodes), opts: o, rules: protocol(o.Drift), inflight: make([]int, len(nodes))}
+	q := &Quorum{nodes: slices.Clone(nodes), opts: o, rules: protocol(o.Drift), stop: make(chan struct{}), inflight: make([]int, len(nodes))}
 	for _, n := range nodes {
 		q.names = append(q.names, n.String())
 	}
@@ -90,6 +101,10 @@ type Attempt struct {
 	Name  string        // 1 to MaxName bytes
 	TTL   time.Duration // MinTTL to Options.LongestTTL
 	Label string        // shown to those who wait; at most MaxLabel bytes; not secret
+	Meta  string        // shown beside it; at most MaxMeta bytes; not secret
+	// Announce has every node publish to ChangeChannel(Name) when it grants the lock, when it is released and
+	// when it is forced.
+	Announce bool
 	// Waiter is the caller's place in the queue, kept over attempts. The zero Waiter does not queue.
 	Waiter Waiter
 	// BeforeSend, if set, is called with the owner value before anything is sent. If it returns an error,
@@ -104,7 +119,7 @@ type Attempt struct {
 // Errors: ErrHeld (*HeldError), ErrQuorum (*QuorumError), ErrForced, ErrQuarantine (*QuarantineError),
 // ErrInvalid, ErrClosed, the error of BeforeSend.
 func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) {
-	if err := errors.Join(checkName(a.Name), checkLabel(a.Label), q.checkTTL(a.TTL), checkWaiter(a.Waiter)); err != nil {
+	if err := errors.Join(checkName(a.Name), checkLabel(a.Label), checkMeta(a.Meta), q.checkTTL(a.TTL), checkWaiter(a.Waiter)); err != nil {
 		return nil, err
 	}
 	if err := q.ready(ctx, OpAcquire, a.Name); err != nil {
@@ -116,9 +131,10 @@ func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) {
 			return nil, fmt.Errorf("acquire %q: %w", a.Name, err)
 		}
 	}
-	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Waiter: a.Waiter,
-		Proposal: clock.Wall().UnixMicro()})
-	return g.run(ctx, OpAcquire, func(l *lease, now clock.Instant) { l.begin(now) })
+	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Meta: a.Meta, Announce: a.Announce,
+		Waiter: a.Waiter, Proposal: clock.Wall().UnixMicro()})
+	order := q.order(a.Name)
+	return g.run(ctx, OpAcquire, func(l *lease, now clock.Instant) { l.begin(now, order) })
 }
 
 // A Resumable is what another process, or the same after a restart, must know of a lease to go on with it.
@@ -127,8 +143,10 @@ type Resumable struct {
 	Value string
 	Token int64
 	// TTL must be the one that it was acquired with: Evict and Force reckon with what was recorded then.
-	TTL   time.Duration
-	Label string
+	TTL      time.Duration
+	Label    string
+	Meta     string
+	Announce bool
 }
 
 // Resume takes up a lease that another process began and no longer holds. It succeeds only if a majority
@@ -137,7 +155,7 @@ type Resumable struct {
 // Errors: ErrLost, ErrForced: the lease is over, and what was left of it is released. ErrQuorum, or the
 // context's: undecided; the lease may be resumed again while it lasts. ErrInvalid, ErrClosed.
 func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
-	err := errors.Join(checkName(r.Name), checkLabel(r.Label), q.checkTTL(r.TTL), checkToken(r.Token))
+	err := errors.Join(checkName(r.Name), checkLabel(r.Label), checkMeta(r.Meta), q.checkTTL(r.TTL), checkToken(r.Token))
 	if r.Value == "" {
 		err = errors.Join(err, fmt.Errorf("%w: no owner value", ErrInvalid))
 	}
@@ -147,7 +165,7 @@ func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
 	if err := q.ready(ctx, OpRenew, r.Name); err != nil {
 		return nil, err
 	}
-	g := q.newGrant(Request{Name: r.Name, Value: r.Value, TTL: r.TTL, Label: r.Label})
+	g := q.newGrant(Request{Name: r.Name, Value: r.Value, TTL: r.TTL, Label: r.Label, Meta: r.Meta, Announce: r.Announce})
 	return g.run(ctx, OpRenew, func(l *lease, now clock.Instant) { l.resume(now, r.Token) })
 }
 
@@ -155,8 +173,26 @@ func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
 func (g *Grant) run(ctx context.Context, op Op, start func(*lease, clock.Instant)) (*Grant, error) {
 	decided := g.decided
 	g.step(start)
-	end := wait(ctx, decided, min(g.lease.validity(g.lease.request.TTL), roundLimit))
+	limit := min(g.lease.validity(g.lease.request.TTL), roundLimit)
+	end := timedOut
+	if op == OpAcquire {
+		delay := min(g.q.pace.hedgeDelay(), limit)
+		began := clock.Now()
+		switch end = waitOr(ctx, decided, g.q.stop, delay); end {
+		case settled:
+			g.q.pace.note(clock.Since(began))
+		case timedOut:
+			g.step(func(l *lease, _ clock.Instant) { l.hedge() })
+			limit -= delay
+		}
+	}
+	if end == timedOut {
+		end = waitOr(ctx, decided, g.q.stop, limit)
+	}
 	switch {
+	case end == stopped:
+		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
+		return nil, fmt.Errorf("%v %q: %w", op, g.lease.request.Name, ErrClosed)
 	case ctx.Err() != nil: // a cancelled wait is never given a lock
 		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
 		return nil, contextError(ctx, op, g.lease.request.Name)
@@ -194,11 +230,41 @@ func (q *Quorum) Renew(ctx context.Context, g *Grant) error { return g.renew(ctx
 // ErrQuorum (*QuorumError), or the context's: it is over, but some nodes may keep the lock until its ttl ends.
 func (q *Quorum) Release(ctx context.Context, g *Grant) error { return g.release(ctx) }
 
-// Leave takes a waiter out of the queues. It does not wait for the nodes.
+// Spread asks the nodes that were not needed to win the lock for it as well, once. A lease that goes on for more
+// than a moment should not depend on each single node of a bare majority; a renewal does the same, since it is
+// sent to all nodes. It does not wait for the nodes.
+func (q *Quorum) Spread(g *Grant) { g.step(func(l *lease, _ clock.Instant) { l.spread() }) }
+
+// Leave takes a waiter out of the queues of those nodes at which an attempt of this Quorum may have left it, or of
+// all if there was none. It does not wait for the nodes.
 func (q *Quorum) Leave(name string, w Waiter) {
+	q.mu.Lock()
+	known, at := q.places.take(w.ID)
+	q.mu.Unlock()
 	for i := range q.nodes {
-		q.send(message{node: i, req: Request{Op: OpLeave, Name: name, Waiter: w}}, func(Reply) {})
+		if known && at[i] == away {
+			continue
+		}
+		q.send(message{node: i, req: Request{Op: OpLeave, Name: name, Waiter: w, Turn: q.opts.Turn}}, func(Reply) {})
 	}
+}
+
+// Stop ends the attempts that are not decided yet with ErrClosed, as if their contexts were cancelled, and those
+// that are still to come. It is the first step of a Close that waits for nobody. It may be called again.
+func (q *Quorum) Stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	if !closed(q.stop) {
+		close(q.stop)
+	}
+}
+
+// Queued returns at how many nodes a waiter is known to be in the queue.
+func (q *Quorum) Queued(waiterID string) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.places.count(waiterID)
 }
 
 // Close waits until a majority of nodes has answered, or given up, everything that runs in the background, or
@@ -238,6 +304,7 @@ func (q *Quorum) send(m message, reply func(Reply)) {
 	shut := q.shut
 	if !shut {
 		q.inflight[m.node]++
+		q.places.sent(m, len(q.nodes))
 	}
 	q.mu.Unlock()
 	if shut {
@@ -245,6 +312,11 @@ func (q *Quorum) send(m message, reply func(Reply)) {
 		return
 	}
 	q.nodes[m.node].Send(m.req, func(r Reply) {
+		if m.req.Op == OpAcquire && m.req.Waiter.ID != "" {
+			q.mu.Lock()
+			q.places.answered(m, r)
+			q.mu.Unlock()
+		}
 		reply(r) // may send more
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -301,10 +373,16 @@ const (
 	settled ending = iota
 	cancelled
 	timedOut
+	stopped
 )
 
 // wait waits for c, but not for longer than ctx and the limit. If c is closed, nothing else counts.
 func wait(ctx context.Context, c <-chan struct{}, limit time.Duration) ending {
+	return waitOr(ctx, c, nil, limit)
+}
+
+// waitOr is wait that also ends when stop is closed.
+func waitOr(ctx context.Context, c, stop <-chan struct{}, limit time.Duration) ending {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	end := settled
@@ -314,6 +392,8 @@ func wait(ctx context.Context, c <-chan struct{}, limit time.Duration) ending {
 		end = cancelled
 	case <-timer.C:
 		end = timedOut
+	case <-stop:
+		end = stopped
 	}
 	if closed(c) {
 		return settled

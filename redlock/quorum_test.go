@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 // arrives until it is over or the node's own patience ends.
 type memNode struct {
 	name string
+	rank int
 
 	mu      sync.Mutex
 	delay   time.Duration
@@ -37,6 +38,16 @@ type memNode struct {
 	names   map[string]*simNode
 	log     []Request // as executed
 	pending []func()  // while hung
+	coming  []coming  // under way, in order
+	answers []func()  // under way back, in order
+
+	answering sync.Mutex // one at a time
+}
+
+// A coming is a request on its way to a memNode.
+type coming struct {
+	req   Request
+	reply func(Reply)
 }
 
 // patience is after how long a memNode gives up on a request that hangs.
@@ -45,6 +56,7 @@ const patience = 3 * time.Second
 var errHung = errors.New("i/o timeout")
 
 func (n *memNode) String() string { return n.name }
+func (n *memNode) Rank() int      { return n.rank }
 
 func (n *memNode) Send(r Request, reply func(Reply)) {
 	n.mu.Lock()
@@ -61,17 +73,32 @@ func (n *memNode) Send(r Request, reply func(Reply)) {
 		return
 	}
 	back := n.delay
+	n.coming = append(n.coming, coming{r, reply})
 	time.AfterFunc(n.delay, func() {
 		n.mu.Lock()
-		answer := n.do(r)
-		mute := slices.Contains(n.mute, r.Op)
-		n.mu.Unlock()
+		first := n.coming[0] // timers of one instant fire in any order; requests keep theirs
+		n.coming = n.coming[1:]
+		answer := n.do(first.req)
+		mute := slices.Contains(n.mute, first.req.Op)
+		defer n.mu.Unlock()
 		if mute {
-			time.AfterFunc(patience, func() { reply(Reply{Status: StatusError, Err: errHung}) })
+			time.AfterFunc(patience, func() { first.reply(Reply{Status: StatusError, Err: errHung}) })
 			return
 		}
-		time.AfterFunc(back, func() { reply(answer) })
+		n.answers = append(n.answers, func() { first.reply(answer) })
+		time.AfterFunc(back, n.answerNext)
 	})
+}
+
+// answerNext lets the next answer arrive.
+func (n *memNode) answerNext() {
+	n.answering.Lock()
+	defer n.answering.Unlock()
+	n.mu.Lock()
+	answer := n.answers[0]
+	n.answers = n.answers[1:]
+	n.mu.Unlock()
+	answer()
 }
 
 // do executes a request. n.mu is held.
@@ -129,7 +156,7 @@ func (n *memNode) count(op Op) int {
 	return c
 }
 
-// cluster is a quorum over five nodes, 1 ms away.
+// cluster is a quorum over five nodes, 1 ms away. The first three are asked first.
 type cluster struct {
 	*Quorum
 	t     *testing.T
@@ -142,7 +169,7 @@ func inBubble(t *testing.T, test func(t *testing.T, c *cluster)) {
 		c := &cluster{t: t}
 		var nodes []Node
 		for i := range 5 {
-			n := &memNode{name: fmt.Sprint("node", i), delay: time.Millisecond / 2, names: map[string]*simNode{}}
+			n := &memNode{name: fmt.Sprint("node", i), rank: i, delay: time.Millisecond / 2, names: map[string]*simNode{}}
 			c.nodes = append(c.nodes, n)
 			nodes = append(nodes, n)
 		}
@@ -154,11 +181,12 @@ func inBubble(t *testing.T, test func(t *testing.T, c *cluster)) {
 	})
 }
 
-// won returns a grant of the lock "n" for ten seconds.
+// won returns a grant of the lock "n" for ten seconds, which is on its way to the spares as well.
 func (c *cluster) won() *Grant {
 	c.t.Helper()
 	g, err := c.Acquire(c.t.Context(), Attempt{Name: "n", TTL: 10 * time.Second, Label: "w1"})
 	require.NoError(c.t, err)
+	c.Spread(g)
 	return g
 }
 
@@ -189,6 +217,8 @@ func TestGrantEnds(t *testing.T) {
 		assert.Equal(t, 10*time.Second, g.TTL())
 		assert.Len(t, g.Value(), 40)
 		assert.Equal(t, Digest(g.Value()), g.Digest())
+		assert.Equal(t, 3, g.Nodes(), "a majority was asked first")
+		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		assert.Equal(t, 5, g.Nodes())
 		time.Sleep(g.Remaining() - 1)
@@ -220,7 +250,7 @@ func TestReleaseAndAgain(t *testing.T) {
 			require.NoError(t, c.Release(t.Context(), g))
 			assert.ErrorIs(t, c.Renew(t.Context(), g), ErrReleased)
 		}
-		synctest.Wait()
+		time.Sleep(time.Millisecond)
 		assert.Equal(t, nobody, c.owners())
 		for _, n := range c.nodes {
 			assert.Equal(t, 5, n.count(OpAcquire), "each value is sent once to each node")
@@ -301,8 +331,10 @@ func TestMinorityCostsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *cluster) {
-				c.nodes[0].with(func() { fault(c.nodes[0]) })
-				c.nodes[3].with(func() { fault(c.nodes[3]) })
+				for _, n := range []*memNode{c.nodes[0], c.nodes[3]} {
+					n.rank = 9 // it is known by now
+					n.with(func() { fault(n) })
+				}
 				start := clock.Now()
 				g := c.won()
 				assert.Equal(t, time.Millisecond, clock.Since(start))
@@ -322,6 +354,68 @@ func TestMinorityCostsNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Ensure that a node of the first majority that does not answer costs a moment, and one that refuses only the way
+// to the spares; and that the lock is won with these.
+func TestHedge(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		attempt := func() (g *Grant, took time.Duration) {
+			start := clock.Now()
+			g, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: 10 * time.Second})
+			require.NoError(t, err)
+			return g, clock.Since(start)
+		}
+		g, took := attempt()
+		assert.Equal(t, time.Millisecond, took)
+		require.NoError(t, c.Release(t.Context(), g))
+		for _, n := range c.nodes[3:] {
+			assert.Zero(t, n.count(OpAcquire), "not needed, not asked")
+			assert.Zero(t, n.count(OpRelease))
+		}
+		c.nodes[1].hang()
+		g, took = attempt()
+		assert.Equal(t, c.pace.hedgeDelay()+time.Millisecond, took)
+		assert.Equal(t, 4*time.Millisecond, c.pace.hedgeDelay(), "four round trips")
+		require.NoError(t, c.Release(t.Context(), g))
+		c.nodes[1].wakeUp()
+		time.Sleep(patience)
+		c.nodes[1].with(func() { c.nodes[1].refuse = errors.New("connection refused") })
+		g, took = attempt()
+		assert.Equal(t, time.Millisecond, took, "the spares are asked while the others answer")
+		synctest.Wait()
+		assert.Equal(t, 4, g.Nodes())
+		require.NoError(t, c.Release(t.Context(), g))
+		time.Sleep(time.Second)
+		assert.Equal(t, nobody, c.owners())
+	})
+}
+
+// Ensure that the order in which nodes are asked is the same for all clients, spreads names over the nodes, and
+// puts those that do badly last.
+func TestOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		first := map[int]int{}
+		for _, n := range c.nodes {
+			n.rank = 0
+		}
+		for i := range 1000 {
+			name := fmt.Sprint("lock", i)
+			order := c.order(name)
+			assert.Equal(t, order, c.order(name))
+			first[order[0]]++
+			sorted := slices.Sorted(slices.Values(order))
+			assert.Equal(t, []int{0, 1, 2, 3, 4}, sorted)
+		}
+		for node := range 5 {
+			assert.InDelta(t, 200, first[node], 60)
+		}
+		c.nodes[2].rank, c.nodes[4].rank = 1, 7
+		for i := range 100 {
+			order := c.order(fmt.Sprint("lock", i))
+			assert.Equal(t, []int{2, 4}, order[3:])
+		}
+	})
 }
 
 // Ensure that without a majority an attempt ends in good time with an error that reaches every node's own,
@@ -394,7 +488,7 @@ func TestCancelledWait(t *testing.T) {
 func TestLateGrant(t *testing.T) {
 	now := clock.Instant(1000)
 	l := newLease(protocol(DefaultDrift), 1, Request{Name: "n", Value: "v", TTL: time.Second})
-	l.begin(now)
+	l.begin(now, []int{0})
 	acquire := l.take()[0]
 	l.abandon(now)
 	release := l.take()

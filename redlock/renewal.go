@@ -48,6 +48,7 @@ func (l *lease) beginRound(now clock.Instant, ttl time.Duration, resume bool) {
 	l.round = round{number: l.round.number + 1, pending: true, resume: resume, start: now, ttl: ttl,
 		replies: make([]Reply, n), answered: make([]bool, n)}
 	for i := range l.members {
+		l.members[i].asked = true
 		l.send(i, Request{Op: OpRenew, TTL: ttl, Token: l.token})
 	}
 }

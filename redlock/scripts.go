@@ -35,14 +35,14 @@ const queueCap = 1000
 
 // scripts holds the script of each Op, put together from its own file and the shared heads that it needs.
 var scripts = map[Op]*Script{
-	OpAcquire: loadScript(OpAcquire, "queue"),
+	OpAcquire: loadScript(OpAcquire, "queue", "change"),
 	OpRaise:   loadScript(OpRaise),
 	OpRenew:   loadScript(OpRenew),
-	OpRelease: loadScript(OpRelease, "queue"),
+	OpRelease: loadScript(OpRelease, "queue", "change"),
 	OpLeave:   loadScript(OpLeave, "queue"),
-	OpEvict:   loadScript(OpEvict, "revoke"),
-	OpForce:   loadScript(OpForce, "queue", "revoke"),
-	OpInspect: loadScript(OpInspect),
+	OpEvict:   loadScript(OpEvict, "queue", "revoke"),
+	OpForce:   loadScript(OpForce, "queue", "change", "revoke"),
+	OpInspect: loadScript(OpInspect, "queue"),
 }
 
 func loadScript(op Op, heads ...string) *Script {
@@ -74,27 +74,27 @@ func (r Request) Call() Call {
 	c := Call{Script: scripts[r.Op]}
 	switch r.Op {
 	case OpAcquire:
-		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Waiters, k.Revoked}
-		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Proposal), r.Label, millis(r.FenceTTL),
-			r.Waiter.ID, decimal(r.Waiter.Since), millis(r.Waiter.Heartbeat), decimal(queueCap)}
+		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Revoked, k.Waiters}
+		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Proposal), r.recordRest(), millis(r.FenceTTL),
+			r.Waiter.ID, decimal(r.Waiter.Since), millis(r.Waiter.Heartbeat), decimal(queueCap), millis(r.Turn), r.Name, flag(r.Announce)}
 	case OpRaise:
 		c.Keys = []string{k.Lock, k.Fence}
 		c.Args = []string{r.Value, decimal(r.Token), millis(r.FenceTTL)}
 	case OpRenew:
 		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Revoked}
-		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Token), r.Label, millis(r.FenceTTL)}
+		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Token), r.recordRest(), millis(r.FenceTTL)}
 	case OpRelease:
 		c.Keys = []string{k.Lock, k.Holder, k.Waiters}
-		c.Args = []string{r.Value, r.Name}
+		c.Args = []string{r.Value, r.Name, millis(r.Turn), flag(r.Announce)}
 	case OpLeave:
 		c.Keys = []string{k.Lock, k.Waiters}
-		c.Args = []string{r.Waiter.ID, decimal(r.Waiter.Since), r.Name}
+		c.Args = []string{r.Waiter.ID, decimal(r.Waiter.Since), r.Name, millis(r.Turn)}
 	case OpEvict:
 		c.Keys = []string{k.Holder, k.Revoked}
-		c.Args = []string{r.Digest, millis(r.TTL)}
+		c.Args = []string{r.Digest, millis(r.TTL), strconv.Quote("")}
 	case OpForce:
 		c.Keys = []string{k.Lock, k.Holder, k.Waiters, k.Revoked}
-		c.Args = []string{r.Digest, millis(r.TTL), r.Name}
+		c.Args = []string{r.Digest, millis(r.TTL), strconv.Quote(""), r.Name, millis(r.Turn)}
 	case OpInspect:
 		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Waiters}
 	default:
@@ -105,6 +105,13 @@ func (r Request) Call() Call {
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return ""
+}
+
 // millis rounds up: a lock that lives for longer than was reckoned with is safe.
 func millis(d time.Duration) string {
 	return decimal(int64((d + time.Millisecond - 1) / time.Millisecond))
@@ -112,7 +119,7 @@ func millis(d time.Duration) string {
 
 // replyStatus is what each Op may be answered with.
 var replyStatus = map[Op]map[string]Status{
-	OpAcquire: {"granted": StatusGranted, "held": StatusHeld, "forced": StatusForced},
+	OpAcquire: {"granted": StatusGranted, "held": StatusHeld, "turn": StatusHeld, "forced": StatusForced},
 	OpRaise:   {"ok": StatusOK, "lost": StatusLost},
 	OpRenew:   {"extended": StatusExtended, "healed": StatusHealed, "lost": StatusLost, "forced": StatusForced},
 	OpRelease: {"ok": StatusOK, "lost": StatusLost},
@@ -139,24 +146,37 @@ func (r Request) Decode(v any, err error) Reply {
 	case []any:
 		f.rest = v
 	}
-	reply := Reply{Status: replyStatus[r.Op][f.text()]}
+	word := f.text()
+	reply := Reply{Status: replyStatus[r.Op][word], Turn: word == "turn"}
 	switch {
 	case reply.Status == StatusGranted || reply.Status == StatusExtended:
 		reply.Fence = f.integer()
 		f.bad = f.bad || reply.Fence > MaxToken || reply.Fence < 0
 	case reply.Status == StatusHeld:
-		reply.Remaining, reply.Digest, reply.Label = f.duration(), f.text(), f.text()
-		reply.Recorded = f.integer() == 1
+		if reply.Turn {
+			reply.Remaining, reply.Recorded = f.duration(), true
+			break
+		}
+		reply.Remaining, reply.Digest = f.duration(), f.text()
+		reply.describe(f.text())
 	case r.Op == OpEvict || r.Op == OpForce:
 		reply.Remaining = f.duration()
 	case r.Op == OpInspect:
-		reply.Fence, reply.Digest, reply.Remaining, reply.Label = f.integer(), f.text(), f.duration(), f.text()
-		reply.Recorded, reply.Waiting = f.integer() == 1, int(f.integer())
+		reply.Fence, reply.Digest, reply.Remaining = f.integer(), f.text(), f.duration()
+		reply.describe(f.text())
+		reply.Waiting = int(f.integer())
 	}
 	if reply.Status == StatusError || f.bad || len(f.rest) > 0 {
 		return Reply{Status: StatusError, Err: fmt.Errorf("%w to %v: %.100v", ErrReply, r.Op, v)}
 	}
 	return reply
+}
+
+// describe takes over what the holder has recorded.
+func (r *Reply) describe(text string) {
+	if rec, ok := parseRecord(text); ok {
+		r.Label, r.Meta, r.Token, r.Recorded = rec.label, rec.meta, rec.token, true
+	}
 }
 
 // fields reads a reply from its front; bad is set when a field is missing or of another type.

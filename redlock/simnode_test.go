@@ -58,12 +58,14 @@ type simNode struct {
 	queue      []simWaiter
 	queueEnds  clock.Instant
 	quarantine clock.Instant // until
-	woken      []string      // wake-up messages, as "channel payload"
+	woken      []string      // messages that were published, as "channel payload"
 }
 
 type simRecord struct {
-	digest, label string
-	ttl           time.Duration
+	digest, label, meta string
+	token               int64
+	ttl                 time.Duration
+	announce            bool
 }
 
 type simWaiter struct {
@@ -121,13 +123,15 @@ func (n *simNode) do(r Request, now clock.Instant) Reply {
 		if n.owner != r.Value {
 			return Reply{Status: StatusLost}
 		}
-		n.free(r.Name, now)
+		n.free(r, now)
+		n.announce(r.Announce, "released", r.Name)
 		return Reply{Status: StatusOK}
 	case OpLeave:
-		head := len(n.queue) > 0 && n.queue[0].id == r.Waiter.ID
-		n.dequeue(r.Waiter)
-		if head && n.owner == "" {
-			n.wake(r.Name, now)
+		if slices.ContainsFunc(n.queue, func(e simWaiter) bool { return e.is(r.Waiter) }) {
+			n.dequeue(r.Waiter)
+			if head := n.head(now); head != nil && head.after(r.Waiter) && n.owner == "" {
+				n.wake(head, r, now)
+			}
 		}
 		return Reply{Status: StatusOK}
 	case OpEvict, OpForce:
@@ -150,6 +154,15 @@ func (n *simNode) acquire(r Request, now clock.Instant) Reply {
 		}
 		return n.holder(StatusHeld, now)
 	}
+	if head := n.head(now); head != nil && !head.is(r.Waiter) && (r.Waiter.ID == "" || !head.after(r.Waiter)) {
+		since, id := head.since, head.id
+		n.enqueue(r.Waiter, now)
+		head = &n.queue[slices.IndexFunc(n.queue, func(e simWaiter) bool { return e.since == since && e.id == id })]
+		if head.dead > now.Add(r.Turn) {
+			n.wake(head, r, now)
+		}
+		return Reply{Status: StatusHeld, Turn: true, Recorded: true, Remaining: head.dead.Sub(now)}
+	}
 	p := r.Proposal
 	if p < 0 || p > n.wall()+(24*time.Hour).Microseconds() {
 		p = 0
@@ -163,7 +176,8 @@ func (n *simNode) acquire(r Request, now clock.Instant) Reply {
 	}
 	n.setFence(f, r, now)
 	n.dequeue(r.Waiter)
-	n.own(r, now)
+	n.own(r, f, now)
+	n.announce(r.Announce, "granted", r.Name)
 	return Reply{Status: StatusGranted, Fence: f}
 }
 
@@ -182,7 +196,7 @@ func (n *simNode) renew(r Request, now clock.Instant) Reply {
 		return Reply{Status: StatusQuarantine, Remaining: n.quarantine.Sub(now)}
 	}
 	n.setFence(n.rules.healFence(n.fence, r.Token), r, now)
-	n.own(r, now)
+	n.own(r, r.Token, now)
 	return Reply{Status: StatusHealed}
 }
 
@@ -200,7 +214,9 @@ func (n *simNode) revoke(r Request, now clock.Instant) Reply {
 		n.revokedEnd = max(n.revokedEnd, now.Add(n.rules.memory(r.TTL)+n.stretch()))
 	}
 	if here && (r.Op == OpForce || n.rules.evictDeletes) {
-		n.free(r.Name, now)
+		announced := n.record.announce && n.record.digest == r.Digest
+		n.free(r, now)
+		n.announce(announced, "forced", r.Name)
 	}
 	return reply
 }
@@ -228,7 +244,7 @@ func (n *simNode) holder(s Status, now clock.Instant) Reply {
 		reply.Remaining = n.expires.Sub(now)
 	}
 	if n.record.digest == reply.Digest {
-		reply.Label, reply.Recorded = n.record.label, true
+		reply.Label, reply.Meta, reply.Token, reply.Recorded = n.record.label, n.record.meta, n.record.token, true
 	}
 	return reply
 }
@@ -237,28 +253,43 @@ func (n *simNode) setFence(f int64, r Request, now clock.Instant) {
 	n.fence, n.fenceEnds = f, now.Add(r.FenceTTL)
 }
 
-func (n *simNode) own(r Request, now clock.Instant) {
+func (n *simNode) own(r Request, fence int64, now clock.Instant) {
 	n.owner, n.expires = r.Value, now.Add(r.TTL+n.stretch())
-	n.record = simRecord{digest: Digest(r.Value), label: r.Label, ttl: r.TTL}
+	n.record = simRecord{digest: Digest(r.Value), label: r.Label, meta: r.Meta, token: fence, ttl: r.TTL, announce: r.Announce}
 }
 
-func (n *simNode) free(name string, now clock.Instant) {
+func (n *simNode) free(r Request, now clock.Instant) {
 	n.owner, n.record = "", simRecord{}
-	n.wake(name, now)
+	if head := n.head(now); head != nil {
+		n.wake(head, r, now)
+	}
+}
+
+func (n *simNode) announce(wanted bool, word, name string) {
+	if wanted {
+		n.woken = append(n.woken, "holdfast:change:"+name+" "+word+" "+name)
+	}
+}
+
+func (e *simWaiter) is(w Waiter) bool { return e.id == w.ID && e.since == w.Since }
+
+// after tells whether w stands, or would stand, before e.
+func (e *simWaiter) after(w Waiter) bool {
+	return cmp.Or(cmp.Compare(w.Since, e.since), cmp.Compare(w.ID+";", e.id+";")) < 0
 }
 
 func (n *simNode) dequeue(w Waiter) {
-	n.queue = slices.DeleteFunc(n.queue, func(e simWaiter) bool { return e.id == w.ID && e.since == w.Since })
+	n.queue = slices.DeleteFunc(n.queue, func(e simWaiter) bool { return e.is(w) })
 }
 
 func (n *simNode) enqueue(w Waiter, now clock.Instant) {
 	if w.ID == "" {
 		return
 	}
-	n.dequeue(w)
 	if len(n.queue) == 0 {
 		n.queueEnds = 0
 	}
+	n.dequeue(w)
 	if len(n.queue) >= queueCap {
 		return
 	}
@@ -269,13 +300,20 @@ func (n *simNode) enqueue(w Waiter, now clock.Instant) {
 	n.queueEnds = max(n.queueEnds, now.Add(w.Heartbeat))
 }
 
-func (n *simNode) wake(name string, now clock.Instant) {
+// head drops dead heads and returns the live one, or nil.
+func (n *simNode) head(now clock.Instant) *simWaiter {
 	for len(n.queue) > 0 && n.queue[0].dead <= now {
 		n.queue = n.queue[1:]
 	}
-	if len(n.queue) > 0 {
-		id := n.queue[0].id
-		client, _, _ := strings.Cut(id, "/")
-		n.woken = append(n.woken, "holdfast:wake:"+client+" "+id+" "+name)
+	if len(n.queue) == 0 {
+		return nil
 	}
+	return &n.queue[0]
+}
+
+// wake begins the head's turn.
+func (n *simNode) wake(head *simWaiter, r Request, now clock.Instant) {
+	head.dead = min(head.dead, now.Add(r.Turn))
+	client, _, _ := strings.Cut(head.id, "/")
+	n.woken = append(n.woken, "holdfast:wake:"+client+" "+head.id+" "+r.Name)
 }

@@ -180,17 +180,17 @@ func (s *Server) settleLock(q *lockQueue, now clock.Instant) {
 			w.wakeBy(deadline)
 		}
 	case q.gone:
-		s.wakeHead(q, db, queue)
+		s.wakeHead(q, db, queue, now)
 	}
 }
 
 // wakeHead wakes the first in the queue who is alive and removes the dead before it.
-func (s *Server) wakeHead(q *lockQueue, db *keyspace.DB, queue *keyspace.Entry) {
+func (s *Server) wakeHead(q *lockQueue, db *keyspace.DB, queue *keyspace.Entry, now clock.Instant) {
 	z := queue.ZSet()
-	now := clock.Wall().UnixMilli()
+	ran := s.runningAt(now)
 	for z.Len() > 0 {
 		member, _ := z.At(0)
-		id, alive := parseWaiter(member, now)
+		id, alive := parseWaiter(member, ran)
 		if alive {
 			s.wakeWaiter(id, q.lock)
 			return
@@ -222,14 +222,14 @@ func (s *Server) wakeWaiter(id, lock string) {
 // wakeAllOf wakes everybody who waits for a lock of a database that is about to lose its queues with all the
 // rest: they have no place any more, and nothing else would tell them.
 func (s *Server) wakeAllOf(db *keyspace.DB, now clock.Instant) {
-	wall := clock.Wall().UnixMilli()
+	ran := s.runningAt(now)
 	for _, q := range s.wakes.dbs[db.Index()] {
 		queue := db.Peek([]byte(q.key), now)
 		if queue == nil || queue.ZSet() == nil {
 			continue
 		}
 		for member := range queue.ZSet().Ascend(0, queue.ZSet().Len()) {
-			if id, alive := parseWaiter(member, wall); alive {
+			if id, alive := parseWaiter(member, ran); alive {
 				s.wakeWaiter(id, q.lock)
 			}
 		}

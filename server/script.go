@@ -168,7 +168,7 @@ func (c *Call) runScript(s *lua.Script, n int) error {
 // load returns the Lua state, made when it is first needed.
 func (sc *scripting) load(srv *Server) *lua.Interp {
 	if sc.interp == nil {
-		sc.interp = lua.New(lua.Options{Version: redisVersion, Quarantine: srv.quarantine})
+		sc.interp = lua.New(lua.Options{Version: redisVersion, Quarantine: srv.quarantine, Running: srv.running})
 	}
 	return sc.interp
 }
@@ -179,6 +179,15 @@ func (s *Server) quarantine() time.Duration {
 		return 0
 	}
 	return max(s.start.Add(s.config.Quarantine).Sub(s.scripts.run.inner.now), 0)
+}
+
+// running is the time of the running script.
+func (s *Server) running() int64 { return s.runningAt(s.scripts.run.inner.now) }
+
+// runningAt is an instant as a number, for deadlines that a script stores: what the wall clock said at the start
+// of the node and how long it has run since, in milliseconds. Unlike the wall clock it never jumps.
+func (s *Server) runningAt(now clock.Instant) int64 {
+	return s.began.Add(now.Sub(s.start)).UnixMilli()
 }
 
 // Call implements lua.Host.

@@ -317,3 +317,17 @@ func TestScript_Quarantine(t *testing.T) {
 		assert.Contains(t, w.do(words...), "granted")
 	})
 }
+
+// Ensure that the clock of the lock scripts goes with the running clock, from the wall clock of the start.
+func TestScript_Running(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now().UnixMilli()
+		node := servertest.Start(t, servertest.InMemory())
+		conn, err := node.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		w := newWire(t, conn, 2)
+		defer w.close()
+		time.Sleep(1500 * time.Millisecond)
+		assert.Equal(t, fmt.Sprintf(":%d\r\n", began+1500), w.do("EVAL", "return redis.running()", "0"))
+	})
+}

@@ -27,6 +27,7 @@ type Server struct {
 	log     *slog.Logger
 	table   *table
 	start   clock.Instant
+	began   time.Time // start by the wall clock
 	runID   string
 	limits  atomic.Pointer[limits] // what sessions obey outside the execution lock; CONFIG SET replaces it
 	garbage garbage
@@ -65,6 +66,7 @@ func New(config Config) (*Server, error) {
 		log:       config.Log,
 		table:     newTable(),
 		start:     clock.Now(),
+		began:     clock.Wall(),
 		runID:     newRunID(),
 		config:    config,
 		sessions:  make(map[int64]*session),

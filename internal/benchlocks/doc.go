@@ -7,9 +7,9 @@
 // Whatever way it ends, its processes end with it. It is a module of its own so that users of the library
 // do not carry its peers, and it needs Linux.
 //
-// `make bench-locks` runs it.
+// `make bench-locks` runs it; docs/benchmarks.md says what is measured and how to read it.
 //
 // Reading order: main.go, plan.go (what is run for how long), scenario.go, contended.go and fault.go (what is
 // measured), subject.go (who), worker.go, crowd.go and leases.go (the clients' side of it), fleet.go, process.go, proxy.go
-// (the machinery), count.go, stats.go, report.go, aims.go (what becomes of it).
+// (the machinery), count.go, stats.go, report.go, aims.go, document.go, picture.go (what becomes of it).
 package main

@@ -19,7 +19,7 @@ func runStopped(ctx context.Context, b *bench, s subject, round int) (f figures,
 		return nil, errSkipped
 	}
 	nodes := b.fleet.of(s)
-	w, err := b.fleet.newWorker(s, "stopped"+strconv.Itoa(round), addrs(nodes))
+	w, err := b.newWorker(s, "stopped"+strconv.Itoa(round), addrs(nodes))
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func runSlow(ctx context.Context, b *bench, s subject, round int) (figures, erro
 	var used time.Duration
 	var pair []*worker
 	for i, to := range [][]string{direct, far} {
-		w, err := b.fleet.newWorker(s, "slow"+strconv.Itoa(round)+"-"+strconv.Itoa(i), to)
+		w, err := b.newWorker(s, "slow"+strconv.Itoa(round)+"-"+strconv.Itoa(i), to)
 		if err != nil {
 			return nil, err
 		}

@@ -14,10 +14,10 @@ import (
 type leases []*client.Lease
 
 // takers is how many goroutines take and release many leases.
-const takers = 256
+const takers = 64
 
-// takeLeases takes o.Many locks at a time when nobody else wants them, and keeps them. It returns how much
-// memory of the heap each has cost.
+// takeLeases takes o.Many locks that nobody else wants and keeps them. It returns how much memory of the heap
+// each has cost.
 func takeLeases(ctx context.Context, w *workplace, o order) (a answer, err error) {
 	c, ok := w.locker.(ours)
 	if !ok {
@@ -26,7 +26,7 @@ func takeLeases(ctx context.Context, w *workplace, o order) (a answer, err error
 	w.leases = make(leases, o.Many)
 	before := heap()
 	err = each(o.Many, takers, func(i int) (err error) {
-		w.leases[i], err = c.c.TryLock(ctx, fmt.Sprintf("%s/%d", o.Name, i), client.TTL(o.TTL))
+		w.leases[i], err = c.c.Lock(ctx, fmt.Sprintf("%s/%d", o.Name, i), client.TTL(o.TTL))
 		return err
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// errFailures says that some figures are missing, each of which was told when it happened.
+// errFailures says that some turns have no figures, each of which was told when it happened.
 var errFailures = errors.New("not everything could be measured")
 
 // run measures everything and prints it. Progress goes to another writer.
@@ -48,6 +48,11 @@ func run(ctx context.Context, p plan, out, progress io.Writer) (err error) {
 	p.subjects, err = startable(p, progress)
 	if err != nil {
 		return err
+	}
+	if p.profile != "" {
+		if err := os.MkdirAll(p.profile, 0o755); err != nil {
+			return err
+		}
 	}
 	kinds := make(map[kind]bool)
 	for _, s := range p.subjects {
@@ -68,6 +73,9 @@ func run(ctx context.Context, p plan, out, progress io.Writer) (err error) {
 	fmt.Fprintf(progress, "measured in %v\n", (monotonic() - began).Round(time.Second))
 	fmt.Fprintf(out, "%s, %d processors, %s\n", runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 	r.print(out)
+	if p.out != "" && (err == nil || errors.Is(err, errFailures)) {
+		err = errors.Join(err, b.write(r, p.out))
+	}
 	return err
 }
 
@@ -80,6 +88,9 @@ func startable(p plan, progress io.Writer) (able []subject, err error) {
 		}
 		able = append(able, s)
 	}
+	if p.out != "" && len(able) < len(p.subjects) {
+		return nil, errors.New("the document needs all of them")
+	}
 	if len(able) == 0 {
 		return nil, errors.New("none of the servers is installed")
 	}
@@ -89,7 +100,6 @@ func startable(p plan, progress io.Writer) (able []subject, err error) {
 // measure runs all rounds of all scenarios. In a round each subject has its turn; each round begins with
 // another one, so that nobody always runs behind the same neighbour.
 func (b *bench) measure(ctx context.Context, r *report, progress io.Writer) error {
-	failed := false
 	for _, sc := range b.plan.scenarios {
 		for round := range b.plan.roundsOf(sc) {
 			for i := range b.plan.subjects {
@@ -103,8 +113,7 @@ func (b *bench) measure(ctx context.Context, r *report, progress io.Writer) erro
 					return ctx.Err()
 				case errors.Is(err, errSkipped):
 				case err != nil:
-					fmt.Fprintf(progress, "FAILED: %s, %s: %v\n", sc.name, s.name, err)
-					failed = true
+					fmt.Fprintln(progress, "FAILED:", r.fail(sc.name, s.name, round, err))
 				default:
 					r.add(sc.name, s.name, round, f)
 				}
@@ -115,7 +124,7 @@ func (b *bench) measure(ctx context.Context, r *report, progress io.Writer) erro
 			fmt.Fprintf(progress, "%s: round %d of %d\n", sc.name, round+1, b.plan.roundsOf(sc))
 		}
 	}
-	if failed {
+	if len(r.failures) > 0 {
 		return errFailures
 	}
 	return nil

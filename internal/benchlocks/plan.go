@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -13,7 +14,9 @@ type plan struct {
 	holdfast  string // our program
 	subjects  []subject
 	scenarios []scenario
-	rounds    int // of every scenario that is short
+	rounds    int    // of every scenario that is short
+	out       string // directory of the document; empty: only print
+	profile   string // directory for profiles of our client; empty: none
 
 	warm, lock, names              time.Duration
 	warmCrowd, contended           time.Duration
@@ -70,6 +73,8 @@ func parsePlan(args []string) (plan, error) {
 	who := flags.String("subjects", "all", "comma list of "+strings.Join(namesOf(subjects, subject.id), ", "))
 	what := flags.String("scenarios", "all", "comma list of "+strings.Join(namesOf(scenarios, scenario.id), ", "))
 	leases := flags.Int("leases", 0, "how many `leases` one process keeps (default 100000, with -quick 10000)")
+	flags.StringVar(&p.out, "out", "", "`directory` whose benchmarks.md gets the figures, such as docs (default: only print)")
+	flags.StringVar(&p.profile, "profile", "", "`directory` for processor profiles of our client's processes (default: none)")
 	flags.StringVar(&p.holdfast, "holdfast", "bin/holdfast", "the `program` that our nodes run")
 	if err := flags.Parse(args); err != nil {
 		return p, err
@@ -90,12 +95,14 @@ func parsePlan(args []string) (plan, error) {
 	if p.subjects, err = pick(*who, subjects, subject.id); err != nil {
 		return p, fmt.Errorf("-subjects: %w", err)
 	}
-	p.scenarios, err = pick(*what, scenarios, scenario.id)
-	if err != nil {
-		err = fmt.Errorf("-scenarios: %w", err)
+	if p.scenarios, err = pick(*what, scenarios, scenario.id); err != nil {
+		return p, fmt.Errorf("-scenarios: %w", err)
+	}
+	if p.out != "" && (*quick || p.profile != "" || len(p.subjects) < len(subjects) || len(p.scenarios) < len(scenarios)) {
+		return p, errors.New("-out: a document has figures of the whole run, without -quick and -profile")
 	}
 	p.deadline *= time.Duration(max(1, p.rounds/5))
-	return p, err
+	return p, nil
 }
 
 // choose returns what was asked for, if it is within its bounds, or what holds if nothing was.

@@ -15,6 +15,8 @@ type report struct {
 	plan plan
 	// rounds is by scenario, subject and number of the round.
 	rounds map[string]map[string]map[int]figures
+	// failures are the turns that ended with an error; they have no figures.
+	failures []string
 }
 
 func newReport(p plan) *report {
@@ -29,6 +31,13 @@ func (r *report) add(scenario, subject string, round int, f figures) {
 		r.rounds[scenario][subject] = make(map[int]figures)
 	}
 	r.rounds[scenario][subject][round] = f
+}
+
+// fail notes a turn that ended with an error.
+func (r *report) fail(scenario, subject string, round int, err error) string {
+	text := fmt.Sprintf("%s, round %d, %s: %v", scenario, round+1, subject, err)
+	r.failures = append(r.failures, text)
+	return text
 }
 
 // worst are the measures of which the largest of all rounds counts rather than the median: they are about what
@@ -60,6 +69,16 @@ func (r *report) ratio(scenario, subject string, m measure) float64 {
 		}
 	}
 	return median(all)
+}
+
+// measured returns the subjects that a scenario has figures of.
+func (r *report) measured(scenario string) (all []subject) {
+	for _, s := range r.plan.subjects {
+		if len(r.rounds[scenario][s.name]) > 0 {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // A column of a table shows a measure, or its ratio to redsync's.
@@ -123,10 +142,7 @@ func (r *report) table(sc scenario) (rows [][]string) {
 		head = append(head, c.head)
 	}
 	rows = append(rows, head)
-	for _, s := range r.plan.subjects {
-		if len(r.rounds[sc.name][s.name]) == 0 {
-			continue
-		}
+	for _, s := range r.measured(sc.name) {
 		row := []string{s.title}
 		for _, c := range columns[sc.name] {
 			v := r.value(sc.name, s.name, c.of)
@@ -151,11 +167,11 @@ func (r *report) caption(sc scenario) string {
 		n = max(n, len(rounds))
 	}
 	c := fmt.Sprintf("%s; median of %d rounds", sc.title, n)
-	if n == 1 {
+	switch {
+	case sc.name == leasesScenario:
+		c = fmt.Sprintf("%s; %d leases with a ttl of %v, for %v", sc.title, r.plan.leases, r.plan.leaseTTL, r.plan.leaseWatch)
+	case n == 1:
 		c = sc.title + "; one round"
-	}
-	if sc.name == leasesScenario {
-		c = fmt.Sprintf("%s: %d with a ttl of %v", c, r.plan.leases, r.plan.leaseTTL)
 	}
 	return c
 }
@@ -178,6 +194,12 @@ func (r *report) print(w io.Writer) {
 			fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
 		}
 		t.Flush()
+	}
+	for i, text := range r.failures {
+		if i == 0 {
+			fmt.Fprintln(w, "\nFailed turns, which have no figures")
+		}
+		fmt.Fprintln(w, text)
 	}
 	verdicts := r.verdicts()
 	if len(verdicts) > 0 {

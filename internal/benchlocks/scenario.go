@@ -72,7 +72,7 @@ var scenarios = []scenario{
 	{contendedScenario, "16 processes want the same lock and hold it for 1 ms", everybody, runContended},
 	{stoppedScenario, "Lock and unlock while one of five nodes is stopped", quorums, runStopped},
 	{slowScenario, "Lock and unlock while one of five nodes is 50 ms away", quorums, runSlow},
-	{leasesScenario, "One process keeps many leases", renewers, runLeases},
+	{leasesScenario, "One process keeps many leases", ourOwn, runLeases},
 }
 
 func everybody(subject) bool { return true }
@@ -80,7 +80,7 @@ func everybody(subject) bool { return true }
 // quorums leaves redsync-fast out: its retries play no part there.
 func quorums(s subject) bool { return s.nodes > 1 && s.name != "redsync-fast" }
 
-func renewers(s subject) bool { return s.name == oursOnRedis || s.name == oursOnOurs }
+func ourOwn(s subject) bool { return s.name == oursOnRedis || s.name == oursOnOurs }
 
 func addrs(nodes []node) (all []string) {
 	for _, n := range nodes {
@@ -118,7 +118,7 @@ func runNames(ctx context.Context, b *bench, s subject, round int) (figures, err
 // alone gives an order to one client process, after a short one to warm up, and measures what it costs.
 func (b *bench) alone(ctx context.Context, s subject, round int, o order) (a answer, f figures, err error) {
 	nodes := b.fleet.of(s)
-	w, err := b.fleet.newWorker(s, fmt.Sprint(o.Do, round), addrs(nodes))
+	w, err := b.newWorker(s, fmt.Sprint(o.Do, round), addrs(nodes))
 	if err != nil {
 		return a, nil, err
 	}
@@ -215,7 +215,7 @@ func runContended(ctx context.Context, b *bench, s subject, round int) (figures,
 // crowd starts the contenders. It returns those that it has started also with an error.
 func (b *bench) crowd(ctx context.Context, s subject, round int, nodes []node) (crowd []*worker, err error) {
 	for i := range contenders {
-		w, err := b.fleet.newWorker(s, fmt.Sprintf("crowd%d-%d", round, i), addrs(nodes))
+		w, err := b.newWorker(s, fmt.Sprintf("crowd%d-%d", round, i), addrs(nodes))
 		if err != nil {
 			return crowd, err
 		}
@@ -246,7 +246,7 @@ func give(ctx context.Context, crowd []*worker, o order) ([]answer, error) {
 // runLeases measures a process that keeps many leases: what they cost in memory, and their renewal in time.
 func runLeases(ctx context.Context, b *bench, s subject, round int) (figures, error) {
 	nodes := b.fleet.of(s)
-	w, err := b.fleet.newWorker(s, "leases"+strconv.Itoa(round), addrs(nodes))
+	w, err := b.newWorker(s, "leases"+strconv.Itoa(round), addrs(nodes))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
 	"time"
 )
 
@@ -20,6 +22,7 @@ const workerVariable = "HOLDFAST_BENCH_WORKER"
 type workerSpec struct {
 	Subject string
 	Addrs   []string
+	Profile string // file for a processor profile; empty: none
 }
 
 // An order is one line that a worker reads.
@@ -76,6 +79,17 @@ func work(spec string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer l.close()
+	if s.Profile != "" {
+		file, err := os.Create(s.Profile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	w := &workplace{locker: l}
 	answers := json.NewEncoder(out)
 	for orders := json.NewDecoder(in); ; {
@@ -113,7 +127,7 @@ func (w *workplace) execute(o order) answer {
 
 // limit is how long an order may take before the worker is given up.
 func limit(o order) time.Duration {
-	return 20*time.Second + 2*o.For + time.Duration(o.Many)*time.Millisecond/2
+	return 15*time.Second + 2*o.For + time.Duration(o.Many)*time.Millisecond/2
 }
 
 // A worker is the harness's side of a worker process.
@@ -125,8 +139,9 @@ type worker struct {
 }
 
 // newWorker starts a client process. Nothing is measured of its start.
-func (f *fleet) newWorker(s subject, id string, addrs []string) (*worker, error) {
-	spec, err := json.Marshal(workerSpec{s.name, addrs})
+func (b *bench) newWorker(s subject, id string, addrs []string) (*worker, error) {
+	name := "client-" + s.name + "-" + id
+	spec, err := json.Marshal(workerSpec{s.name, addrs, b.profileOf(s, name)})
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +156,7 @@ func (f *fleet) newWorker(s subject, id string, addrs []string) (*worker, error)
 	defer theirs.Close()
 	w := &worker{pipe: out, out: bufio.NewReader(out)}
 	var failed error
-	w.process, err = start(f.dir, "client-"+s.name+"-"+id, func(cmd *exec.Cmd) {
+	w.process, err = start(b.fleet.dir, name, func(cmd *exec.Cmd) {
 		cmd.Env = append(os.Environ(), workerVariable+"="+string(spec))
 		cmd.Stdout = theirs
 		w.in, failed = cmd.StdinPipe()
@@ -155,6 +170,14 @@ func (f *fleet) newWorker(s subject, id string, addrs []string) (*worker, error)
 		return nil, failed
 	}
 	return w, nil
+}
+
+// profileOf returns where a worker of ours is to leave its profile, if one was asked for.
+func (b *bench) profileOf(s subject, worker string) string {
+	if b.plan.profile == "" || !ourOwn(s) {
+		return ""
+	}
+	return filepath.Join(b.plan.profile, worker+".pprof")
 }
 
 // order has the worker do something and waits for the answer. A worker that does not answer in time is killed,

@@ -120,6 +120,9 @@ type Options struct {
 	// Quarantine, if there is one, becomes redis.quarantine(), which other servers do not have: in
 	// milliseconds, for how long the node still grants no lock because it may have forgotten some.
 	Quarantine func() time.Duration
+	// Running, if there is one, becomes redis.running(), which other servers do not have either: a time that
+	// does not jump with the wall clock, in milliseconds since 1970 as far as the node knew at its start.
+	Running func() int64
 }
 
 // Digest returns the name of a script body: its SHA1 in lower-case hexadecimal.

@@ -407,6 +407,14 @@ func TestRun_Quarantine(t *testing.T) {
 	assert.Equal(t, ":2", eval(t, in, &fakeHost{}, body))
 }
 
+// Ensure that a node of ours can give its lock scripts a clock that does not jump, and others do not.
+func TestRun_Running(t *testing.T) {
+	const body = `return redis.running and redis.running() or "none"`
+	assert.Equal(t, "$4\r\nnone", eval(t, newInterp(), &fakeHost{}, body))
+	in := New(Options{Version: "7.0.15", Running: func() int64 { return 1795600000123 }})
+	assert.Equal(t, ":1795600000123", eval(t, in, &fakeHost{}, body))
+}
+
 // Ensure that the first line declares flags and is no code.
 func TestLoad_Flags(t *testing.T) {
 	in := newInterp()

@@ -45,6 +45,9 @@ func (in *Interp) openRedis(o Options) {
 			return push(l, float64((o.Quarantine()+time.Millisecond-1)/time.Millisecond))
 		}))
 	}
+	if o.Running != nil {
+		t.RawSetString("running", in.state.NewFunction(func(l *lua.LState) int { return push(l, float64(o.Running())) }))
+	}
 	in.globals.RawSetString(nameCall, t.RawGetString("call"))
 	in.globals.RawSetString(nameDo, in.state.NewFunction(in.redisDo))
 }

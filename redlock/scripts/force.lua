@@ -1,7 +1,7 @@
 -- force: revoke an owner, delete its lock now and wake the head of the queue.
 --
--- KEYS  lock, holder, waiters, revoked
--- ARGV  1 digest  2 ms for which the revocation is remembered  3 lock name
+-- KEYS  1 lock  2 holder  3 waiters  4 revoked
+-- ARGV  1 digest  2 ms for which the revocation is remembered  3 quoted reason  4 lock name  5 turn ms
 -- Reply {'ok', ttl ms that the owner recorded (0: unknown)}
 -- Errors WRONGTYPE
 
@@ -9,10 +9,16 @@ local owner = redis.pcall('GET', KEYS[1])
 if type(owner) == 'table' then
   return redis.error_reply('WRONGTYPE the lock key holds something that is no lock')
 end
-local ttl = recorded(KEYS[2], ARGV[1])
-revoke(KEYS[4], ARGV[1], ARGV[2])
+local ttl, flags = recorded(KEYS[2], ARGV[1])
+revoke(KEYS[4], ARGV[1], ARGV[2], 'f', ARGV[3])
 if owner and redis.sha1hex(owner) == ARGV[1] then
   redis.call('DEL', KEYS[1], KEYS[2])
-  wake(KEYS[3], ARGV[3])
+  local head = first(KEYS[3])
+  if head then
+    wake(KEYS[3], head, tonumber(ARGV[5]), ARGV[4])
+  end
+  if string.find(flags, 'a', 1, true) then
+    announce('forced', ARGV[4])
+  end
 end
 return {'ok', ttl}

@@ -1,20 +1,34 @@
 -- Shared head of evict and force.
 
--- revoke remembers a digest, whether or not its lock is here. What is in the set is revoked: the set as a
--- whole expires ttl after the last revocation. The scores serve only to keep a set small that never rests,
--- and a day of grace keeps a jump of this node's wall clock from forgetting anybody too early.
-local function revoke(revoked, digest, ttl)
-  local t = redis.call('TIME')
-  local now = t[1] * 1000 + math.floor(t[2] / 1000)
-  redis.call('ZREMRANGEBYSCORE', revoked, '-inf', string.format('%.0f', now - 86400000))
-  redis.call('ZADD', revoked, string.format('%.0f', now + ttl), digest)
+-- revoke remembers a digest, whether or not its lock is here. The list has a line for each owner:
+-- "\nDIGEST;UNTIL;KIND;REASON", KIND being e (evicted) or f (forced) and REASON a quoted string (record.go).
+-- What is in the list is revoked: the list as a whole expires ttl after the last revocation. UNTIL, a time in
+-- milliseconds, serves only to keep a list small that never rests, and a day of grace keeps a jump of a wall
+-- clock from forgetting anybody too early.
+local function revoke(revoked, digest, ttl, kind, reason)
+  local now = millis()
+  local list = {}
+  for line in string.gmatch(redis.call('GET', revoked) or '', '[^\n]+') do
+    local other, till = string.match(line, '^(%x+);(%d+);')
+    if other ~= digest and tonumber(till or 0) > now - 86400000 then
+      list[#list + 1] = line
+    end
+  end
+  list[#list + 1] = string.format('%s;%.0f;%s;%s', digest, now + ttl, kind, reason)
+  redis.call('SET', revoked, '\n' .. table.concat(list, '\n'), 'KEEPTTL')
   if redis.call('PEXPIRE', revoked, ttl, 'GT') == 0 then
     redis.call('PEXPIRE', revoked, ttl, 'NX')
   end
 end
 
--- recorded returns the ttl that the owner recorded, 0 if it has no record here.
+-- recorded returns the ttl that the owner recorded and its flags; 0 and '' if it has no record here.
 local function recorded(holder, digest)
-  local record = redis.call('HMGET', holder, 'digest', 'ttl')
-  return record[1] == digest and tonumber(record[2]) or 0
+  local record = redis.pcall('GET', holder)
+  if type(record) == 'string' then
+    local owner, ttl, flags = string.match(record, '^(%x+);%d+;(%d+);(%a*);')
+    if owner == digest then
+      return tonumber(ttl), flags
+    end
+  end
+  return 0, ''
 end
