@@ -4,5 +4,6 @@
 //   - goservice: an HTTP service in Go that takes a lock with package client and fences its writes
 //   - cache: a node as a cache, through go-redis
 //   - cron: one job on many machines, with `holdfast lock`
+//   - fencing (a module of its own): rows, keys, objects and files that refuse whoever has lost the lock
 //   - python, node: locks over HTTP, with nothing but the standard library
 package examples
