@@ -38,6 +38,8 @@ func TestDecode(t *testing.T) {
 		{OpAcquire, []any{}, Reply{}},
 		{OpAcquire, int64(1), Reply{}},
 		{OpRaise, "ok", Reply{Status: StatusOK}},
+		{OpLift, "ok", Reply{Status: StatusOK}},
+		{OpLift, "lost", Reply{}},
 		{OpRaise, "lost", Reply{Status: StatusLost}},
 		{OpRaise, "forced", Reply{}},
 		{OpRenew, []any{"extended", int64(7)}, Reply{Status: StatusExtended, Fence: 7}},
@@ -206,7 +208,7 @@ func TestCalls(t *testing.T) {
 			assert.True(t, key == "n" || strings.HasPrefix(key, "{n}:"), key)
 		}
 	}
-	require.Len(t, seen, 8)
+	require.Len(t, seen, 9)
 	c := Request{Op: OpAcquire, Name: "n", Value: "v", TTL: 1500 * time.Microsecond, FenceTTL: time.Hour}.Call()
 	assert.Equal(t, []string{"v", Digest("v"), "2", "0", "2;;0;", "3600000", "", "0", "0", "1000", "0", "n", ""}, c.Args)
 	assert.Panics(t, func() { Request{}.Call() })

@@ -20,6 +20,7 @@ type Grant struct {
 	lease   *lease // its request never changes
 	sending bool   // somebody is handing out messages; it takes those of everybody, so that their order is kept
 	won     bool
+	lifting bool          // the lease is over and its token will be lifted
 	decided chan struct{} // closed when the attempt is decided, and nil from then on
 	flight  *flight       // the pending renewal round
 	parted  chan struct{} // nil until somebody releases; closed when the release round is settled
@@ -162,7 +163,12 @@ func (g *Grant) step(event func(l *lease, now clock.Instant)) {
 	event(g.lease, clock.Now())
 	landed := g.settleLocked()
 	g.sendLocked()
+	lift := !g.lifting && g.lease.liftable()
+	g.lifting = g.lifting || lift
 	g.mu.Unlock()
+	if lift {
+		g.q.liftLater(g, g.lease.token)
+	}
 	if landed != nil {
 		for _, tell := range landed.tell {
 			tell(landed.err)
@@ -325,6 +331,9 @@ func (g *Grant) release(ctx context.Context) error {
 	defer g.mu.Unlock()
 	return g.lease.releaseError(g.q.names)
 }
+
+// liftNow sends the lifts of a lease that is over.
+func (g *Grant) liftNow() { g.step(func(l *lease, _ clock.Instant) { l.lift() }) }
 
 func closed(c <-chan struct{}) bool {
 	select {

@@ -57,9 +57,10 @@ type message struct {
 
 // A member is what the lease knows of one node.
 type member struct {
-	asked bool   // the acquire, or a renewal, was sent
-	vote  *Reply // to the acquire; in raising the vote of the attempt stays, see forget
-	voted bool
+	asked  bool   // the acquire, or a renewal, was sent
+	lifted bool   // a lift was sent, in their place
+	vote   *Reply // to the acquire; in raising the vote of the attempt stays, see forget
+	voted  bool
 	// granted: belongs to Q. stored: belongs to H, has our lock and the token.
 	granted, stored bool
 	holds           bool // the node had our lock when it was last heard of
@@ -273,7 +274,7 @@ func (l *lease) send(node int, req Request) {
 	case OpRenew:
 		req.Label, req.Meta, req.Announce = l.request.Label, l.request.Meta, l.request.Announce
 		fallthrough
-	case OpRaise:
+	case OpRaise, OpLift:
 		req.FenceTTL = l.request.FenceTTL
 	case OpRelease:
 		req.Turn, req.Announce = l.request.Turn, l.request.Announce

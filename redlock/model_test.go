@@ -400,7 +400,7 @@ func (w *world) settle(t *tenure) {
 	for _, m := range t.take() {
 		at := place{m.req.Value, m.node}
 		switch {
-		case m.req.Op != OpRelease && t.phase == over:
+		case m.req.Op != OpRelease && m.req.Op != OpLift && t.phase == over:
 			w.fail("orphan", "%v of %s sent after its end", m.req.Op, m.req.Value)
 		case m.req.Op == OpAcquire && w.acquired[at]:
 			w.fail("once", "%s sent twice to node %d", m.req.Value, m.node)
@@ -464,6 +464,9 @@ func (w *world) clientActions() {
 		}
 		if slices.ContainsFunc(w.net, func(e envelope) bool { return e.to == t }) {
 			w.option(w.haste, label{verb: "trip", client: c}, func() { w.roundTrip(t) })
+		}
+		if w.spares && t.liftable() {
+			w.option(2, label{verb: "lift", client: c}, func() { t.lift(); w.settle(t) })
 		}
 		if w.spares && slices.ContainsFunc(t.members, func(m member) bool { return !m.asked }) {
 			w.option(2, label{verb: "hedge", client: c}, func() { t.hedge(); w.settle(t) })

@@ -44,6 +44,7 @@ const (
 	OpEvict                 // revoke an owner; its lock stays until it expires
 	OpForce                 // revoke an owner and delete its lock now
 	OpInspect               // read what the node knows about a name; changes nothing
+	OpLift                  // lift the fence to a token that other nodes granted; grants nothing
 )
 
 // A Request is one message to one node. The fields in use depend on Op.
@@ -55,7 +56,7 @@ type Request struct {
 	// TTL is how long the lock lives from the moment the node executes the request: Acquire, Renew.
 	// In Evict and Force it is how long the revocation is remembered.
 	TTL time.Duration
-	// Token is the quorum's fencing token: Raise, Renew.
+	// Token is the quorum's fencing token: Raise, Renew, Lift.
 	Token int64
 	// Proposal is the client's wall clock in microseconds: Acquire.
 	Proposal int64
@@ -71,7 +72,7 @@ type Request struct {
 	Digest string
 	// Turn is for how long a free lock is kept for the waiter that was woken: Acquire, Release, Leave, Force.
 	Turn time.Duration
-	// FenceTTL is how long the fence outlives its last grant, raise or heal: Acquire, Raise, Renew.
+	// FenceTTL is how long the fence outlives its last grant, raise or heal: Acquire, Raise, Renew, Lift.
 	FenceTTL time.Duration
 }
 
@@ -142,7 +143,7 @@ func (r Reply) failure() error {
 
 func (op Op) String() string {
 	names := [...]string{OpAcquire: "acquire", OpRaise: "raise", OpRenew: "renew", OpRelease: "release",
-		OpLeave: "leave", OpEvict: "evict", OpForce: "force", OpInspect: "inspect"}
+		OpLeave: "leave", OpEvict: "evict", OpForce: "force", OpInspect: "inspect", OpLift: "lift"}
 	if int(op) < len(names) && names[op] != "" {
 		return names[op]
 	}

@@ -51,10 +51,11 @@ type Quorum struct {
 	stop  chan struct{} // closed by Stop
 
 	mu       sync.Mutex
-	closed   bool          // no new leases
-	shut     bool          // no more messages at all
-	inflight []int         // by node: messages that are not answered yet
-	places   places        // of waiters in the nodes' queues
+	closed   bool   // no new leases
+	shut     bool   // no more messages at all
+	inflight []int  // by node: messages that are not answered yet
+	places   places // of waiters in the nodes' queues
+	lifts    lifts
 	most     chan struct{} // if not nil: closed when a majority of nodes has nothing in flight
 	idle     chan struct{} // if not nil: closed when no node has anything in flight
 }
@@ -274,6 +275,7 @@ func (q *Quorum) Queued(waiterID string) int {
 //
 // The error is the context's, wrapped, if it ended before a majority was done.
 func (q *Quorum) Close(ctx context.Context) error {
+	q.liftAll()
 	q.mu.Lock()
 	q.closed = true
 	if q.idle == nil {

@@ -391,6 +391,45 @@ func TestHedge(t *testing.T) {
 	})
 }
 
+// Ensure that the token of a lease that was over in a moment reaches the nodes that had no part in it soon, once for
+// all leases of that time, and at once when the quorum is closed.
+func TestLift(t *testing.T) {
+	fences := func(c *cluster) (fences []int64) {
+		for _, n := range c.nodes {
+			n.with(func() { fences = append(fences, n.state("n").fence) })
+		}
+		return fences
+	}
+	for name, soon := range map[string]func(c *cluster){
+		"soon":  func(*cluster) { time.Sleep(liftAfter + time.Millisecond) },
+		"close": func(c *cluster) { require.NoError(c.t, c.Close(c.t.Context())) },
+		"stop then close": func(c *cluster) {
+			c.Stop()
+			require.NoError(c.t, c.Close(c.t.Context()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				var token int64
+				for range 10 {
+					g, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: 10 * time.Second})
+					require.NoError(t, err)
+					token = g.Token()
+					require.NoError(t, c.Release(t.Context(), g))
+				}
+				synctest.Wait()
+				assert.Equal(t, []int64{token, token, token, 0, 0}, fences(c))
+				soon(c)
+				assert.Equal(t, []int64{token, token, token, token, token}, fences(c))
+				time.Sleep(time.Second)
+				for i, n := range c.nodes {
+					assert.Equal(t, i/3, n.count(OpLift))
+				}
+			})
+		})
+	}
+}
+
 // Ensure that the order in which nodes are asked is the same for all clients, spreads names over the nodes, and
 // puts those that do badly last.
 func TestOrder(t *testing.T) {

@@ -43,6 +43,7 @@ var scripts = map[Op]*Script{
 	OpEvict:   loadScript(OpEvict, "queue", "revoke"),
 	OpForce:   loadScript(OpForce, "queue", "change", "revoke"),
 	OpInspect: loadScript(OpInspect, "queue"),
+	OpLift:    loadScript(OpLift),
 }
 
 func loadScript(op Op, heads ...string) *Script {
@@ -62,7 +63,7 @@ func loadScript(op Op, heads ...string) *Script {
 // NOSCRIPT answer that is sent again later would let a release overtake its acquire.
 func Scripts() []*Script {
 	var all []*Script
-	for op := OpAcquire; op <= OpInspect; op++ {
+	for op := OpAcquire; op <= OpLift; op++ {
 		all = append(all, scripts[op])
 	}
 	return all
@@ -95,6 +96,9 @@ func (r Request) Call() Call {
 	case OpForce:
 		c.Keys = []string{k.Lock, k.Holder, k.Waiters, k.Revoked}
 		c.Args = []string{r.Digest, millis(r.TTL), strconv.Quote(""), r.Name, millis(r.Turn)}
+	case OpLift:
+		c.Keys = []string{k.Fence}
+		c.Args = []string{decimal(r.Token), millis(r.FenceTTL)}
 	case OpInspect:
 		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Waiters}
 	default:
@@ -127,6 +131,7 @@ var replyStatus = map[Op]map[string]Status{
 	OpEvict:   {"ok": StatusOK},
 	OpForce:   {"ok": StatusOK},
 	OpInspect: {"ok": StatusOK},
+	OpLift:    {"ok": StatusOK},
 }
 
 // ErrReply is part of the error of a node whose answer is none that its script can give.

@@ -169,11 +169,11 @@ func drawRequest(t *rapid.T, name string) Request {
 	waiter := rapid.SampledFrom([]Waiter{{}, {ID: "c/1", Since: 1e15 + 1, Heartbeat: time.Hour}, {ID: "c/10", Since: 1e15 + 1, Heartbeat: 2 * time.Hour},
 		{ID: "d/1", Since: 1e15, Heartbeat: time.Hour}})
 	r := Request{Name: name, Op: rapid.SampledFrom([]Op{OpAcquire, OpAcquire, OpAcquire, OpRaise, OpRenew, OpRenew, OpRelease, OpRelease,
-		OpLeave, OpEvict, OpForce, OpInspect}).Draw(t, "op")}
+		OpLeave, OpEvict, OpForce, OpInspect, OpLift}).Draw(t, "op")}
 	switch r.Op {
 	case OpAcquire:
 		r.Proposal, r.Waiter = proposal.Draw(t, "p"), waiter.Draw(t, "waiter")
-	case OpRaise, OpRenew:
+	case OpRaise, OpRenew, OpLift:
 		r.Token = token.Draw(t, "T")
 	case OpLeave:
 		r.Waiter = waiter.Draw(t, "waiter")

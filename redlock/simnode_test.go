@@ -117,6 +117,11 @@ func (n *simNode) do(r Request, now clock.Instant) Reply {
 		}
 		n.setFence(r.Token, r, now)
 		return Reply{Status: StatusOK}
+	case OpLift:
+		if n.fence < r.Token {
+			n.setFence(r.Token, r, now)
+		}
+		return Reply{Status: StatusOK}
 	case OpRenew:
 		return n.renew(r, now)
 	case OpRelease:
