@@ -19,14 +19,19 @@ import (
 type traffic struct {
 	commands float64
 	messages float64
+	busy     float64 // nanoseconds in which the commands were executed, input and output apart
+}
+
+func (t traffic) plus(u traffic) traffic {
+	return traffic{t.commands + u.commands, t.messages + u.messages, t.busy + u.busy}
 }
 
 func (t traffic) minus(u traffic) traffic {
-	return traffic{t.commands - u.commands, t.messages - u.messages}
+	return traffic{t.commands - u.commands, t.messages - u.messages, t.busy - u.busy}
 }
 
 // unknown is the traffic of nodes that do not count it.
-var unknown = traffic{math.NaN(), math.NaN()}
+var unknown = traffic{math.NaN(), math.NaN(), math.NaN()}
 
 // count returns the traffic of a subject's nodes since their start.
 func count(ctx context.Context, s subject, nodes []node) (traffic, error) {
@@ -47,8 +52,7 @@ func count(ctx context.Context, s subject, nodes []node) (traffic, error) {
 		if err != nil {
 			return unknown, fmt.Errorf("counting commands at %s: %w", n.addr, err)
 		}
-		sum.commands += t.commands
-		sum.messages += t.messages
+		sum = sum.plus(t)
 	}
 	return sum, nil
 }
@@ -66,18 +70,24 @@ func countRedis(ctx context.Context, addr string, counted []string) (traffic, er
 // parseCommandStats reads lines such as "cmdstat_evalsha:calls=3,usec=91,...".
 func parseCommandStats(text string, counted []string) (t traffic, err error) {
 	for line := range strings.Lines(text) {
-		name, rest, ok := strings.Cut(strings.TrimSpace(line), ":calls=")
+		line = strings.TrimSpace(line)
+		name, rest, ok := strings.Cut(line, ":calls=")
 		name, stat := strings.CutPrefix(name, "cmdstat_")
 		if !ok || !stat {
 			continue
 		}
-		number, _, _ := strings.Cut(rest, ",")
+		number, rest, _ := strings.Cut(rest, ",usec=")
 		calls, err := strconv.ParseFloat(number, 64)
 		if err != nil {
 			return traffic{}, fmt.Errorf("%q: %w", line, err)
 		}
+		number, _, _ = strings.Cut(rest, ",")
+		usec, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			return traffic{}, fmt.Errorf("%q: %w", line, err)
+		}
 		if slices.Contains(counted, name) {
-			t.commands += calls
+			t = t.plus(traffic{commands: calls, busy: usec * float64(time.Microsecond)})
 		}
 		if name == "publish" {
 			t.messages += calls
@@ -121,5 +131,6 @@ func parseEtcdMetrics(r io.Reader) (t traffic, err error) {
 			t.messages += n
 		}
 	}
+	t.busy = math.NaN() // etcd does not tell
 	return t, lines.Err()
 }

@@ -78,7 +78,7 @@ func TestWrite(t *testing.T) {
 	for _, sc := range scenarios {
 		assert.Contains(t, string(text), "\n### "+sc.title+"\n")
 	}
-	assert.Contains(t, string(text), "\n| Holdfast on 5 redis-server | 100 | 300 | 0.33 | 0.33 | 100 | 100 |\n")
+	assert.Contains(t, string(text), "\n| Holdfast on 5 redis-server | 100 | 300 | 0.33 | 0.33 | 100 | 100 | - |\n")
 	assert.Contains(t, string(text), "\n- lock, round 2, etcd: i/o timeout\n")
 	assert.Contains(t, string(text), "| no lease lost | 0: met |")
 	for _, p := range pictures {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/client"
@@ -80,16 +81,23 @@ func watchLeases(ctx context.Context, w *workplace, o order) (a answer, err erro
 	return a, ctx.Err()
 }
 
-// dropLeases releases them all. Lost ones have been counted.
+// dropLeases releases them all, and counts those whose release no majority has confirmed. Leases that were lost
+// before have been counted already.
 func dropLeases(ctx context.Context, w *workplace, _ order) (a answer, err error) {
 	a.Count = len(w.leases)
+	var unconfirmed atomic.Int64
 	err = each(len(w.leases), takers, func(i int) error {
+		err := w.leases[i].Unlock(ctx)
 		var loss *client.LossError
-		if err := w.leases[i].Unlock(ctx); err != nil && !errors.As(err, &loss) {
+		switch {
+		case errors.Is(err, client.ErrQuorum):
+			unconfirmed.Add(1)
+		case err != nil && !errors.As(err, &loss):
 			return err
 		}
 		return nil
 	})
+	a.Unconfirmed = int(unconfirmed.Load())
 	w.leases = nil
 	return a, err
 }

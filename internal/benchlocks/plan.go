@@ -38,7 +38,7 @@ func fullPlan() plan {
 		warm:   150 * time.Millisecond, lock: 600 * time.Millisecond, names: 600 * time.Millisecond,
 		warmCrowd: 300 * time.Millisecond, contended: 2500 * time.Millisecond,
 		healthy: time.Second, stopped: 2500 * time.Millisecond, slow: 1200 * time.Millisecond,
-		leases: 100_000, leaseTTL: 30 * time.Second, leaseWatch: 20 * time.Second,
+		leases: 100_000, leaseTTL: time.Minute, leaseWatch: 20 * time.Second,
 		deadline: 15 * time.Minute,
 	}
 }

@@ -42,7 +42,7 @@ func (r *report) fail(scenario, subject string, round int, err error) string {
 
 // worst are the measures of which the largest of all rounds counts rather than the median: they are about what
 // must never happen.
-var worst = map[measure]bool{slowest: true, healthyMax: true, overlaps: true, lost: true}
+var worst = map[measure]bool{slowest: true, healthyMax: true, overlaps: true, lost: true, unconfirmed: true}
 
 // value returns a figure over all rounds; NaN if it is not known.
 func (r *report) value(scenario, subject string, m measure) float64 {
@@ -107,6 +107,7 @@ var (
 		{"client CPU us/op", cpuClients, micros, false},
 		{"node CPU us/op", cpuNodes, micros, false},
 	}
+	allCosts     = append(costColumns[:2:2], column{"executing us/op", executing, micros, false})
 	faultColumns = append([]column{
 		{"healthy p50 us", healthy50, micros, false}, {"p99 us", healthy99, micros, false}, {"max ms", healthyMax, millis, false},
 		{"faulty p50 us", p50, micros, false}, {"p99 us", p99, micros, false}, {"max ms", slowest, millis, false},
@@ -116,20 +117,20 @@ var (
 		lockScenario: append([]column{
 			{"p50 us", p50, micros, false}, {"p99 us", p99, micros, false},
 			{"p50 / redsync", p50, hundred, true}, {"p99 / redsync", p99, hundred, true},
-		}, costColumns...),
+		}, allCosts...),
 		namesScenario: append([]column{
 			{"cycles/s", rate, whole, false}, {"x redsync", rate, hundred, true},
-		}, costColumns...),
+		}, allCosts...),
 		contendedScenario: append([]column{
 			{"cycles/s", rate, whole, false}, {"x redsync", rate, hundred, true},
 			{"gap p50 ms", gap50, millis, false}, {"gap p99 ms", gap99, millis, false},
 			{"wait p99 ms", wait99, millis, false}, {"max/min", unfair, hundred, false},
 			{"commands", commands, tenths, false}, {"messages", messages, tenths, false}, {"overlaps", overlaps, whole, false},
-		}, costColumns...),
+		}, allCosts...),
 		stoppedScenario: faultColumns,
 		slowScenario:    faultColumns,
 		leasesScenario: {
-			{"taken/s", taken, whole, false}, {"renewals/s", renewals, whole, false}, {"lost", lost, whole, false},
+			{"taken/s", taken, whole, false}, {"renewals/s", renewals, whole, false}, {"lost", lost, whole, false}, {"unconfirmed", unconfirmed, whole, false},
 			{"heap bytes/lease", bytesEach, whole, false}, {"client CPU", clientShare, share, false}, {"node CPU", nodesShare, share, false},
 		},
 	}

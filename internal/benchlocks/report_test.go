@@ -85,8 +85,8 @@ func TestReport_Print(t *testing.T) {
 	r.add(lockScenario, oursOnRedis, 0, figures{p50: float64(120 * time.Microsecond), p99: math.NaN()})
 	r.add(lockScenario, yardstick, 0, figures{p50: float64(240 * time.Microsecond)})
 	rows := r.table(scenarios[0])
-	assert.Equal(t, []string{"client", "p50 us", "p99 us", "p50 / redsync", "p99 / redsync", "client CPU us/op", "node CPU us/op"}, rows[0])
-	assert.Equal(t, []string{"Holdfast on 5 redis-server", "120", "-", "0.50", "-", "-", "-"}, rows[1])
+	assert.Equal(t, []string{"client", "p50 us", "p99 us", "p50 / redsync", "p99 / redsync", "client CPU us/op", "node CPU us/op", "executing us/op"}, rows[0])
+	assert.Equal(t, []string{"Holdfast on 5 redis-server", "120", "-", "0.50", "-", "-", "-", "-"}, rows[1])
 	assert.Len(t, rows, 3)
 	var out bytes.Buffer
 	r.print(&out)

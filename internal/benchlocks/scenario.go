@@ -31,6 +31,7 @@ const (
 	overlaps    measure = "overlaps"
 	cpuClients  measure = "client CPU" // per operation
 	cpuNodes    measure = "node CPU"   // per operation, of all nodes together
+	executing   measure = "executing"  // per operation, how long nodes executed commands
 	healthy50   measure = "healthy p50"
 	healthy99   measure = "healthy p99"
 	healthyMax  measure = "healthy max"
@@ -39,6 +40,7 @@ const (
 	taken       measure = "taken" // leases per second
 	renewals    measure = "renewals"
 	lost        measure = "lost"
+	unconfirmed measure = "unconfirmed" // releases
 	bytesEach   measure = "bytes"
 	clientShare measure = "client share" // of one processor
 	nodesShare  measure = "nodes share"
@@ -158,7 +160,7 @@ func (b *bench) costs(ctx context.Context, s subject, nodes []node, before traff
 		return total / float64(n)
 	}
 	return figures{cpuClients: each(float64(clients)), cpuNodes: each(float64(used)),
-		commands: each(t.commands), messages: each(t.messages)}, err
+		commands: each(t.commands), messages: each(t.messages), executing: each(t.busy)}, err
 }
 
 // contenders is how many processes want the same lock.
@@ -264,10 +266,11 @@ func runLeases(ctx context.Context, b *bench, s subject, round int) (figures, er
 	}
 	used = cpu(nodes) - used
 	o.Do, o.For = "drop", 0
-	_, err = w.order(ctx, o)
+	dropped, err := w.order(ctx, o)
 	return figures{
 		taken: float64(took.Count) / took.Took.Seconds(), bytesEach: float64(took.Bytes), lost: float64(watched.Lost),
-		renewals: watched.Share * float64(watched.Count), clientShare: watched.CPU.Seconds() / watched.Took.Seconds(),
+		unconfirmed: float64(dropped.Unconfirmed),
+		renewals:    watched.Share * float64(watched.Count), clientShare: watched.CPU.Seconds() / watched.Took.Seconds(),
 		nodesShare: used.Seconds() / watched.Took.Seconds(),
 	}, err
 }

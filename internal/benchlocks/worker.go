@@ -45,7 +45,9 @@ type answer struct {
 	CPU     time.Duration // of the worker, meanwhile
 	Bytes   int64         // of memory, per lease
 	Lost    int           // leases
-	Share   float64       // of the observed leases' renewals per lease and second
+	Share   float64       // renewals per lease and second, of the observed leases
+	// Unconfirmed is how many releases no majority has confirmed.
+	Unconfirmed int
 }
 
 // duties are what a worker can be told to do. ctx ends when the order has taken far too long.
