@@ -25,7 +25,7 @@ const askTimeout = 30 * time.Second
 type locksLsCommand struct {
 	nodesFlag
 	JSON   bool   `name:"json" help:"Print a JSON array."`
-	Prefix string `arg:"" optional:"" help:"Only names that begin with this."`
+	Prefix string `arg:"" optional:"" complete:"lock" help:"Only names that begin with this."`
 }
 
 func (cmd *locksLsCommand) Run() error {
@@ -55,7 +55,7 @@ func (cmd *locksLsCommand) Run() error {
 type locksInspectCommand struct {
 	nodesFlag
 	JSON bool   `name:"json" help:"Print a JSON object."`
-	Name string `arg:"" help:"Name of the lock."`
+	Name string `arg:"" complete:"lock" help:"Name of the lock."`
 }
 
 func (cmd *locksInspectCommand) Run() error {

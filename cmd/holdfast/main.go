@@ -33,6 +33,9 @@ type commandLine struct {
 	Lock    lockCommand    `cmd:"" help:"Run a command while holding a lock."`
 	Locks   locksCommand   `cmd:"" help:"Look at locks."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Completion completionCommand `cmd:"" help:"Print a script that makes a shell complete command lines."`
+	Complete   completeCommand   `cmd:"" name:"__complete" hidden:""`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

@@ -5,14 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"regexp"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dev/holdfast/internal/ptytest"
 )
 
 // helperVariable makes the test binary a program that runs its arguments with Run.
@@ -32,84 +30,14 @@ func TestMain(m *testing.M) {
 	os.Exit(exit.Code)
 }
 
-// A session is a shell with job control on a pseudo-terminal, and a test that types.
-type session struct {
-	t    *testing.T
-	file *os.File // the terminal's other end
-	read chan string
-	text string // read and not yet expected
-}
-
-func startSession(t *testing.T) *session {
+// startSession starts a shell with job control on a pseudo-terminal.
+func startSession(t *testing.T) *ptytest.Terminal {
 	t.Helper()
-	ours, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no pseudo-terminal: %v", err)
-	}
-	require.NoError(t, unix.IoctlSetPointerInt(int(ours.Fd()), unix.TIOCSPTLCK, 0))
-	number, err := unix.IoctlGetInt(int(ours.Fd()), unix.TIOCGPTN)
-	require.NoError(t, err)
-	theirs, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	require.NoError(t, err)
-	defer theirs.Close()
-
 	shell := exec.Command("sh", "-i")
 	shell.Env = append(os.Environ(), helperVariable+"=yes", "PS1=prompt> ", "ENV=")
-	shell.Stdin, shell.Stdout, shell.Stderr = theirs, theirs, theirs
-	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	require.NoError(t, shell.Start())
-
-	s := &session{t: t, file: ours, read: make(chan string)}
-	done := make(chan struct{})
-	go func() {
-		defer close(s.read)
-		buf := make([]byte, 4096)
-		for {
-			n, err := ours.Read(buf)
-			if err != nil {
-				return // the shell has ended
-			}
-			select {
-			case s.read <- string(buf[:n]):
-			case <-done:
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		close(done)
-		_ = shell.Process.Kill() // a session leader's death hangs up on all its jobs
-		_ = shell.Wait()
-		for range s.read {
-		}
-		_ = ours.Close()
-	})
-	s.expect(`prompt> `)
+	s := ptytest.Start(t, 24, 80, shell)
+	s.Expect(`prompt> `)
 	return s
-}
-
-func (s *session) send(text string) {
-	_, err := s.file.WriteString(text)
-	require.NoError(s.t, err)
-}
-
-// expect waits for the terminal to show a line that matches, after what was expected before.
-func (s *session) expect(pattern string) {
-	s.t.Helper()
-	re := regexp.MustCompile(`(?m)` + pattern)
-	timeout := time.After(20 * time.Second)
-	for {
-		if at := re.FindStringIndex(s.text); at != nil {
-			s.text = s.text[at[1]:]
-			return
-		}
-		select {
-		case more, ok := <-s.read:
-			require.True(s.t, ok, "the shell has ended; %q expected after %q", pattern, s.text)
-			s.text += strings.ReplaceAll(more, "\r", "")
-		case <-timeout:
-			require.Failf(s.t, "nothing comes", "%q expected after %q", pattern, s.text)
-		}
-	}
 }
 
 // Ensure that a command in a terminal is part of a job like any other: it reads from the terminal, Ctrl-Z stops
@@ -118,26 +46,26 @@ func TestRun_JobControl(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	s := startSession(t)
-	s.send(self + ` sh -c 'echo begin; read a; echo "got $a"; read b; echo "got $b"; exit 5'` + "\n")
-	s.expect(`begin$`)
-	s.send("one\n")
-	s.expect(`^got one$`)
-	s.send("\x1a")
-	s.expect(`prompt> `)
-	s.send("echo shell $((40 + 2))\n")
-	s.expect(`shell 42$`)
-	s.expect(`prompt> `)
-	s.send("fg\n")
-	s.send("two\n")
-	s.expect(`^got two$`)
-	s.send("echo code $?\n")
-	s.expect(`code 5$`)
-	s.expect(`prompt> `)
+	s.Send(self + ` sh -c 'echo begin; read a; echo "got $a"; read b; echo "got $b"; exit 5'` + "\n")
+	s.Expect(`begin$`)
+	s.Send("one\n")
+	s.Expect(`^got one$`)
+	s.Send("\x1a")
+	s.Expect(`prompt> `)
+	s.Send("echo shell $((40 + 2))\n")
+	s.Expect(`shell 42$`)
+	s.Expect(`prompt> `)
+	s.Send("fg\n")
+	s.Send("two\n")
+	s.Expect(`^got two$`)
+	s.Send("echo code $?\n")
+	s.Expect(`code 5$`)
+	s.Expect(`prompt> `)
 
-	s.send(self + ` sh -c 'echo begin; exec sleep 1000'` + "\n")
-	s.expect(`begin$`)
-	s.send("\x03")
-	s.expect(`prompt> `)
-	s.send("echo code $?\n")
-	s.expect(`code 130$`)
+	s.Send(self + ` sh -c 'echo begin; exec sleep 1000'` + "\n")
+	s.Expect(`begin$`)
+	s.Send("\x03")
+	s.Expect(`prompt> `)
+	s.Send("echo code $?\n")
+	s.Expect(`code 130$`)
 }

@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 	"internal/keyspace":        {"internal/ds", "internal/clock", "internal/glob"},
 	"internal/lua":             {"internal/resp", "github.com/yuin/gopher-lua/..."},
 	"internal/child":           {"golang.org/x/sys/unix"},
+	"internal/ptytest":         {"golang.org/x/sys/unix"},
 	"internal/testrun":         {"internal/clock"},
 	"internal/e2e/...":         {"client", "redlock", "server/...", "internal/...", "github.com/redis/go-redis/v9/...", "github.com/go-redsync/redsync/v4/..."},
 	"examples/goservice":       {"client"},
