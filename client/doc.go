@@ -32,5 +32,6 @@
 // a node, open.go and servers.go which node that is, inspect.go what can be asked of the nodes besides,
 // observer.go what a program can be told while it runs.
 //
-// What is more than a mutex is built on that, each in a file of its own: lockall.go takes several locks.
+// What is more than a mutex is built on that, each in a file of its own: lockall.go takes several locks,
+// semaphore.go one of k, election.go shows who holds one. changes.go is how observers hear of changes.
 package client

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ const (
 	courtesy = 2 * time.Millisecond
 )
 
-// A WaitError tells for what Lock had waited when it gave up. errors.Is and errors.As reach ctx's error and
+// A WaitError tells for what Lock, or another call that waits, had waited when it gave up. errors.Is and errors.As reach ctx's error and
 // its cause, and what the last attempt ended with: errors.As finds the *HeldError that says who was in the
 // way, and errors.Is tells whether it was ErrHeld, ErrQuorum or ErrQuarantine.
 type WaitError struct {
@@ -52,13 +53,16 @@ type WaitError struct {
 	// *QuarantineError. It is nil if there was none: the wait was over while the call stood behind others of
 	// the same client that wait for the same lock, or before enough nodes had answered.
 	Last error
+
+	kind string // of what was waited for; "" is a lock
 }
 
 func (e *WaitError) Error() string {
+	kind := cmp.Or(e.kind, "lock")
 	if e.Last == nil {
-		return fmt.Sprintf("waiting for lock %q: %v", e.Name, e.Waits)
+		return fmt.Sprintf("waiting for %s %q: %v", kind, e.Name, e.Waits)
 	}
-	return fmt.Sprintf("waiting for lock %q: %v (%v)", e.Name, e.Waits, e.Last)
+	return fmt.Sprintf("waiting for %s %q: %v (%v)", kind, e.Name, e.Waits, e.Last)
 }
 
 // Unwrap returns both errors.
@@ -162,11 +166,16 @@ func (c *Client) TryLock(ctx context.Context, name string, opts ...LockOption) (
 // The error joins that of f and, if the lease was lost before f returned, the loss (errors.Is ErrExpired,
 // ErrStolen, ErrQuorum, ErrForced): f may then have run unprotected at its end. A release that could not be
 // confirmed is no error, since f ran under the lock: it is logged, and the nodes free the lock after its ttl.
-func (c *Client) Do(ctx context.Context, name string, f func(ctx context.Context, l *Lease) error, opts ...LockOption) (err error) {
+func (c *Client) Do(ctx context.Context, name string, f func(ctx context.Context, l *Lease) error, opts ...LockOption) error {
 	l, err := c.Lock(ctx, name, opts...)
 	if err != nil {
 		return err
 	}
+	return c.under(ctx, l, f)
+}
+
+// under runs f under a lease and unlocks it.
+func (c *Client) under(ctx context.Context, l *Lease, f func(ctx context.Context, l *Lease) error) (err error) {
 	// The work's context is the lease's child, so that a loss reaches it at once.
 	work, cancel := context.WithCancelCause(l.Context())
 	if deadline, ok := ctx.Deadline(); ok {
@@ -183,7 +192,7 @@ func (c *Client) Do(ctx context.Context, name string, f func(ctx context.Context
 		switch {
 		case failed == nil:
 		case !errors.As(failed, &loss):
-			c.set.logger.Warn("release was not confirmed", "lock", name, "err", failed)
+			c.set.logger.Warn("release was not confirmed", "lock", l.Name(), "err", failed)
 		case !errors.Is(err, error(loss)):
 			err = errors.Join(err, loss)
 		}
@@ -192,7 +201,8 @@ func (c *Client) Do(ctx context.Context, name string, f func(ctx context.Context
 }
 
 func (s lockSettings) attempt(name string) redlock.Attempt {
-	return redlock.Attempt{Name: name, TTL: s.ttl, Label: s.owner, BeforeSend: s.beforeSend}
+	return redlock.Attempt{Name: name, TTL: s.ttl, Label: s.owner, Meta: s.meta, Announce: s.announce,
+		BeforeSend: s.beforeSend}
 }
 
 // wait makes attempts until one succeeds.

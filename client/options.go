@@ -57,6 +57,8 @@ func WithProtocol(o redlock.Options) Option { return func(s *settings) { s.proto
 type lockSettings struct {
 	ttl        time.Duration
 	owner      string
+	meta       string
+	announce   bool
 	renew      bool
 	guard      time.Duration
 	limited    bool // by maxHold
@@ -72,6 +74,10 @@ func TTL(d time.Duration) LockOption { return func(s *lockSettings) { s.ttl = d 
 
 // Owner sets the label of this lock's holder instead of the client's.
 func Owner(label string) LockOption { return func(s *lockSettings) { s.owner = label } }
+
+// Meta sets what others are shown of this lock's holder beside its label (HeldError.Meta, Inspect): anything,
+// at most redlock.MaxMeta bytes, never secret.
+func Meta(meta string) LockOption { return func(s *lockSettings) { s.meta = meta } }
 
 // WithoutRenew leaves renewal to the caller: the lease ends a ttl after it was granted unless Lease.Renew
 // is called before.

@@ -58,3 +58,55 @@ func ExampleLease_passedOn() {
 	// shipped under orders/42 <nil>
 	// <nil>
 }
+
+func ExampleClient_Elect() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	leadership, err := c.Elect(ctx, "scheduler", "10.0.0.1:8080") // waits until it leads
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(leadership.Value(), leadership.Err())
+	// ... schedule under leadership.Context(), with leadership.Token() ...
+	fmt.Println(leadership.Resign(ctx))
+	// Output:
+	// 10.0.0.1:8080 <nil>
+	// <nil>
+}
+
+func ExampleClient_Observe() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	leadership, err := c.Elect(ctx, "scheduler", "10.0.0.1:8080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for leader, err := range c.Observe(ctx, "scheduler") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if leader.Vacant() {
+			fmt.Println("nobody leads")
+			break
+		}
+		fmt.Println(leader.Value, "leads")
+		leadership.Resign(ctx)
+	}
+	// Output:
+	// 10.0.0.1:8080 leads
+	// nobody leads
+}

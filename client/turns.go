@@ -75,6 +75,13 @@ func (p *turn) leave() {
 	}
 }
 
+// busy reports whether anybody stands in the name's line.
+func (t *turns) busy(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.lines[name]) > 0
+}
+
 // courtesies remembers which locks were released a moment ago after they had to be waited for.
 type courtesies struct {
 	mu       sync.Mutex

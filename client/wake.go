@@ -35,12 +35,14 @@ type notifier struct {
 
 	// settled is closed when a majority of subscriptions is up, or when it was waited for long enough.
 	settled chan struct{}
+	retune  []chan struct{} // by node: has a token when the topics are others
 
 	mu      sync.Mutex
 	started bool
 	waiters map[string]*waiter // by id
 	up      []bool             // by node
 	left    map[string]bool    // ids that were left lately, see deliver
+	topics  map[string]*topic  // by channel, see changes.go
 	stop    context.CancelFunc
 
 	wg sync.WaitGroup
@@ -57,8 +59,10 @@ func newNotifier(clientID string, nodes []redlock.Node, set settings, leave func
 		timeout: set.timeout, log: set.logger,
 		settled: make(chan struct{}), waiters: make(map[string]*waiter),
 		up: make([]bool, len(nodes)), left: make(map[string]bool), stop: func() {},
+		topics: make(map[string]*topic),
 	}
 	for _, node := range nodes {
+		n.retune = append(n.retune, make(chan struct{}, 1))
 		s, _ := node.(subscriber)
 		n.sources = append(n.sources, s)
 	}
@@ -156,6 +160,10 @@ func (n *notifier) session(ctx context.Context, i int, s subscriber) (wasUp bool
 		}
 		n.setUp(i, false)
 	}()
+	tuned, endTuning := context.WithCancel(ctx)
+	var tuner sync.WaitGroup
+	defer tuner.Wait()
+	defer endTuning()
 	silent := false
 	for {
 		msg, err := ps.ReceiveTimeout(ctx, pingEvery)
@@ -169,15 +177,28 @@ func (n *notifier) session(ctx context.Context, i int, s subscriber) (wasUp bool
 				return wasUp, err
 			}
 			continue
+		case wasUp && isReply(err):
+			continue // the user may not hear of changes: they are looked for from time to time
 		default:
 			return wasUp, err
 		}
 		switch msg := msg.(type) {
 		case *redis.Subscription:
-			wasUp = true
-			n.setUp(i, true)
+			switch {
+			case msg.Kind != "subscribe":
+			case msg.Channel != n.channel:
+				n.confirmed(i, msg.Channel)
+			case !wasUp:
+				wasUp = true
+				n.setUp(i, true)
+				tuner.Go(func() { n.tune(tuned, i, ps) })
+			}
 		case *redis.Message:
-			n.deliver(i, msg.Payload)
+			if msg.Channel == n.channel {
+				n.deliver(i, msg.Payload)
+			} else {
+				n.announced(i, msg.Channel, msg.Payload)
+			}
 		}
 	}
 }
@@ -195,17 +216,13 @@ func (n *notifier) setUp(i int, up bool) {
 		for _, w := range n.waiters {
 			w.wake(i)
 		}
+	} else {
+		n.deafLocked(i)
 	}
 }
 
 func (n *notifier) upLocked() int {
-	count := 0
-	for _, up := range n.up {
-		if up {
-			count++
-		}
-	}
-	return count
+	return count(n.up)
 }
 
 // expected returns how many nodes' messages make a majority, and how many there may be at most; both are
@@ -276,18 +293,13 @@ func (n *notifier) wait() { n.wg.Wait() }
 // A waiter is one call to Lock that waits on the nodes. Its id is CLIENT/SINCE: Since is unique within a
 // client, so the id alone is enough to find the entry in a queue.
 type waiter struct {
+	bell
 	id    string
 	since int64
-	// poke has a token while something has happened that the waiter has not looked at.
-	poke chan struct{}
-
-	mu    sync.Mutex
-	woken map[int]bool // nodes whose message came since the last attempt began
 }
 
 func newWaiter(clientID string, since int64) *waiter {
-	return &waiter{id: clientID + "/" + strconv.FormatInt(since, 10), since: since,
-		poke: make(chan struct{}, 1), woken: make(map[int]bool)}
+	return &waiter{bell: newBell(), id: clientID + "/" + strconv.FormatInt(since, 10), since: since}
 }
 
 func sinceOf(id string) (int64, bool) {
@@ -299,32 +311,4 @@ func sinceOf(id string) (int64, bool) {
 // entry is the waiter's place in the nodes' queues.
 func (w *waiter) entry() redlock.Waiter {
 	return redlock.Waiter{ID: w.id, Since: w.since, Heartbeat: heartbeat}
-}
-
-func (w *waiter) wake(node int) {
-	w.mu.Lock()
-	w.woken[node] = true
-	w.mu.Unlock()
-	select {
-	case w.poke <- struct{}{}:
-	default:
-	}
-}
-
-// forget drops the messages that came before an attempt: the attempt answers them.
-func (w *waiter) forget() {
-	w.mu.Lock()
-	clear(w.woken)
-	w.mu.Unlock()
-	select {
-	case <-w.poke:
-	default:
-	}
-}
-
-// wakes returns how many nodes have said that it is this waiter's turn.
-func (w *waiter) wakes() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.woken)
 }
