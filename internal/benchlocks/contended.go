@@ -14,6 +14,7 @@ type contest struct {
 	gaps     []float64     // from the beginning of a release to when the next had the lock, in nanoseconds
 	waits    []float64     // from asking to having
 	perEach  []int         // turns of each contender
+	passed   int           // turns that followed another contender's: the others took the lock again themselves
 	overlaps int           // turns that began before the one before had begun to leave: broken exclusion
 }
 
@@ -21,20 +22,24 @@ type contest struct {
 // they share; a turn belongs to the time when it began, and a gap to the turn that ends it.
 func judge(logs [][]record, begin, end time.Duration) contest {
 	c := contest{window: end - begin}
-	var all []record
-	for _, log := range logs {
+	type turn struct {
+		record
+		of int
+	}
+	var all []turn
+	for i, log := range logs {
 		turns := 0
 		for _, r := range log {
 			if begin <= r.Got && r.Got < end {
 				turns++
 				c.waits = append(c.waits, float64(r.Got-r.Asked))
 			}
+			all = append(all, turn{r, i})
 		}
 		c.perEach = append(c.perEach, turns)
 		c.cycles += turns
-		all = append(all, log...)
 	}
-	slices.SortFunc(all, func(a, b record) int { return cmp.Compare(a.Got, b.Got) })
+	slices.SortFunc(all, func(a, b turn) int { return cmp.Compare(a.Got, b.Got) })
 	for i, free := 0, time.Duration(math.MinInt64); i < len(all); i++ {
 		r := all[i]
 		switch {
@@ -43,6 +48,9 @@ func judge(logs [][]record, begin, end time.Duration) contest {
 			c.overlaps++
 		case begin <= r.Got && r.Got < end:
 			c.gaps = append(c.gaps, float64(r.Got-free))
+			if r.of != all[i-1].of {
+				c.passed++
+			}
 		}
 		free = max(free, r.Leaving)
 	}
@@ -53,6 +61,9 @@ func judge(logs [][]record, begin, end time.Duration) contest {
 
 // perSecond returns how many turns there were in a second.
 func (c contest) perSecond() float64 { return float64(c.cycles) / c.window.Seconds() }
+
+// handovers returns the share of the gaps at whose ends different contenders stand.
+func (c contest) handovers() float64 { return float64(c.passed) / float64(len(c.gaps)) }
 
 // unfairness returns how many turns the luckiest contender had for each of the unluckiest's; it is infinite if
 // one had none.

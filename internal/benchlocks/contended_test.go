@@ -31,6 +31,7 @@ func TestJudge_Gaps(t *testing.T) {
 	assert.Equal(t, []int{2, 1}, c.perEach)
 	assert.EqualValues(t, 2, c.unfairness())
 	assert.EqualValues(t, 30, c.perSecond())
+	assert.EqualValues(t, 1, c.handovers())
 	assert.Zero(t, c.overlaps)
 }
 
@@ -42,6 +43,17 @@ func TestJudge_Window(t *testing.T) {
 	assert.Equal(t, []float64{float64(3 * ms), float64(3 * ms)}, c.gaps)
 	assert.Len(t, c.waits, 2)
 	assert.EqualValues(t, 200, c.perSecond())
+}
+
+// Ensure that a contender that takes the lock again is told from one that passes it on.
+func TestJudge_Handovers(t *testing.T) {
+	c := judge([][]record{
+		{turn(0, 1, 2, 2), turn(2, 3, 4, 4), turn(4, 5, 6, 6)},
+		{turn(0, 7, 8, 8)},
+		{turn(0, 9, 10, 10)},
+	}, 0, 100*ms)
+	assert.EqualValues(t, 0.5, c.handovers())
+	assert.True(t, math.IsNaN(judge(nil, 0, ms).handovers()))
 }
 
 // Ensure that two holders at a time are told, at the boundary and beyond.

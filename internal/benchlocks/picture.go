@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"gonum.org/v1/plot"
@@ -156,7 +157,7 @@ func tens(lowest, highest float64) (ticks []plot.Tick) {
 			}
 			tick := plot.Tick{Value: n * unit}
 			if n == 1 {
-				tick.Label = fmt.Sprintf("%.4g", unit)
+				tick.Label = strconv.FormatFloat(unit, 'f', -1, 64)
 			}
 			ticks = append(ticks, tick)
 		}

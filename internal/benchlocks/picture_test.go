@@ -20,7 +20,7 @@ func TestTens(t *testing.T) {
 	}
 	assert.Equal(t, []string{"0.1", "1", "10"}, labels(0.1, 10))
 	assert.Equal(t, []string{"0.01", "0.1"}, labels(0.01, 0.9))
-	assert.Equal(t, []string{"1000"}, labels(300, 5000))
+	assert.Equal(t, []string{"1000", "10000"}, labels(300, 50000))
 	assert.Len(t, tens(1, 10), 10)
 }
 

@@ -124,7 +124,7 @@ var (
 		contendedScenario: append([]column{
 			{"cycles/s", rate, whole, false}, {"x redsync", rate, hundred, true},
 			{"gap p50 ms", gap50, millis, false}, {"gap p99 ms", gap99, millis, false},
-			{"wait p99 ms", wait99, millis, false}, {"max/min", unfair, hundred, false},
+			{"wait p99 ms", wait99, millis, false}, {"max/min", unfair, hundred, false}, {"passed on", passed, share, false},
 			{"commands", commands, tenths, false}, {"messages", messages, tenths, false}, {"overlaps", overlaps, whole, false},
 		}, allCosts...),
 		stoppedScenario: faultColumns,

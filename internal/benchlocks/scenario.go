@@ -26,8 +26,9 @@ const (
 	gap99       measure = "gap p99"
 	wait99      measure = "wait p99"
 	unfair      measure = "max/min"
-	commands    measure = "commands" // per operation
-	messages    measure = "messages" // per operation
+	passed      measure = "passed on" // share of turns
+	commands    measure = "commands"  // per operation
+	messages    measure = "messages"  // per operation
 	overlaps    measure = "overlaps"
 	cpuClients  measure = "client CPU" // per operation
 	cpuNodes    measure = "node CPU"   // per operation, of all nodes together
@@ -210,7 +211,7 @@ func runContended(ctx context.Context, b *bench, s subject, round int) (figures,
 	b.waits[s.name] = append(b.waits[s.name], c.waits...)
 	b.gaps[s.name] = append(b.gaps[s.name], c.gaps...)
 	maps.Copy(f, figures{rate: c.perSecond(), gap50: quantile(c.gaps, 0.5), gap99: quantile(c.gaps, 0.99),
-		wait99: quantile(c.waits, 0.99), unfair: c.unfairness(), overlaps: float64(c.overlaps)})
+		wait99: quantile(c.waits, 0.99), unfair: c.unfairness(), passed: c.handovers(), overlaps: float64(c.overlaps)})
 	return f, nil
 }
 
