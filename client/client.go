@@ -132,7 +132,8 @@ func (c *Client) begin() error {
 }
 
 // A Handle is what another process, or this one after a restart, needs to go on with a lease. It contains
-// the owner value, a secret: whoever knows it can release the lock.
+// the owner value, a secret: whoever knows it can release the lock. Its String does not show it; MarshalText, and
+// so JSON, does, and UnmarshalText reads that.
 type Handle = redlock.Resumable
 
 // Resume goes on with a lease that another process, or this one before a restart, held. It succeeds only

@@ -143,8 +143,7 @@ func (l *Lease) Nodes() (held, all int) { return l.grant.Nodes(), len(l.c.nodes)
 
 // Handle returns what another process needs to Resume the lease. It is a secret.
 func (l *Lease) Handle() Handle {
-	g := l.grant
-	return Handle{Name: g.Name(), Value: g.Value(), Token: g.Token(), TTL: g.TTL(), Label: g.Label()}
+	return l.grant.Resumable()
 }
 
 // Renew extends the lease now, to a ttl from the start of this call. It is for leases taken with

@@ -75,10 +75,6 @@ func TTL(d time.Duration) LockOption { return func(s *lockSettings) { s.ttl = d 
 // Owner sets the label of this lock's holder instead of the client's.
 func Owner(label string) LockOption { return func(s *lockSettings) { s.owner = label } }
 
-// Meta sets what others are shown of this lock's holder beside its label (HeldError.Meta, Inspect): anything,
-// at most redlock.MaxMeta bytes, never secret.
-func Meta(meta string) LockOption { return func(s *lockSettings) { s.meta = meta } }
-
 // WithoutRenew leaves renewal to the caller: the lease ends a ttl after it was granted unless Lease.Renew
 // is called before.
 func WithoutRenew() LockOption { return func(s *lockSettings) { s.renew = false } }

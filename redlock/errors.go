@@ -66,6 +66,9 @@ func (e *HeldError) Error() string {
 	if e.Label != "" {
 		fmt.Fprintf(&b, " by %q", e.Label)
 	}
+	if e.Meta != "" {
+		fmt.Fprintf(&b, " (%#.200q)", e.Meta) // its beginning is enough for a message
+	}
 	if e.Remaining >= 0 {
 		fmt.Fprintf(&b, " for up to %v", e.Remaining)
 	}
