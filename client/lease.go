@@ -130,11 +130,10 @@ func (l *Lease) Deadline() time.Time { return clock.Wall().Add(clock.Until(l.end
 
 // Remaining returns for how long the lease still lasts without another renewal; zero once it is over.
 func (l *Lease) Remaining() time.Duration {
-	now := clock.Now()
-	if !l.holds(now) {
+	if l.Err() != nil {
 		return 0
 	}
-	return l.end().Sub(now)
+	return max(0, clock.Until(l.end()))
 }
 
 // Nodes returns how many nodes are known to have the lock, by their last answers, and how many there are.

@@ -63,7 +63,7 @@ func (c *nodeConn) write(batch []pending, how scriptForm) error {
 	if cap(out) <= maxKeptBuffer {
 		c.out = out
 	}
-	if err := c.conn.SetDeadline(clock.Wall().Add(c.timeout)); err != nil {
+	if err := c.conn.SetDeadline(clock.Deadline(c.timeout)); err != nil {
 		return err
 	}
 	_, err := c.conn.Write(out)

@@ -107,9 +107,9 @@ func (c cluster) assertClean(t testing.TB, names ...string) {
 }
 
 // memoryNodes starts n of our nodes without sockets; they work inside a synctest bubble.
-func memoryNodes(t testing.TB, n int) (cluster, []*servertest.Node) {
+func memoryNodes(t testing.TB, n int, opts ...servertest.Option) (cluster, []*servertest.Node) {
 	t.Helper()
-	started := servertest.StartCluster(t, n, servertest.InMemory())
+	started := servertest.StartCluster(t, n, append(opts, servertest.InMemory())...)
 	var c cluster
 	for _, s := range started {
 		rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Dialer: s.Dial, Protocol: 2, DisableIdentity: true})
