@@ -30,7 +30,8 @@
 // lock.go says how attempts become a lease, turns.go and wake.go how waiters stand in line and hear of their
 // turn, lease.go, watchdog.go and wheel.go how a lease lives and ends, link.go, wire.go and cut.go how requests reach
 // a node, open.go and servers.go which node that is, inspect.go what can be asked of the nodes besides,
-// observer.go what a program can be told while it runs, meta.go what those who wait are shown.
+// observer.go what a program can be told while it runs, meta.go what those who wait are shown,
+// operate.go how a lock is taken from its holder.
 //
 // What is more than a mutex is built on that, each in a file of its own: lockall.go takes several locks,
 // semaphore.go one of k, election.go shows who holds one. changes.go is how observers hear of changes.
