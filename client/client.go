@@ -21,15 +21,14 @@ import (
 // concurrent use, its leases share their connections, and what many goroutines send at the same time
 // travels together. Close it at the end.
 type Client struct {
-	set       settings
-	nodes     []redlock.Node
-	majority  int
-	quorum    *redlock.Quorum
-	id        string // random; names this client in the nodes' queues
-	turns     turns
-	courteous courtesies
-	wakes     *notifier
-	dog       *watchdog
+	set      settings
+	nodes    []redlock.Node
+	majority int
+	quorum   *redlock.Quorum
+	id       string // random; names this client in the nodes' queues
+	turns    turns
+	wakes    *notifier
+	dog      *watchdog
 
 	since atomic.Int64 // the last Since that was given out
 

@@ -136,6 +136,7 @@ func TestLock_QueuesFlushed(t *testing.T) {
 		for range 4 {
 			got = append(got, waiting(t, nodes.client(t), ctx, "x"))
 		}
+		time.Sleep(time.Second) // all nodes have the lock: none is free before it is flushed
 		for _, n := range nodes {
 			require.NoError(t, n.rdb.FlushAll(ctx).Err())
 		}

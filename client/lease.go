@@ -24,7 +24,6 @@ type Lease struct {
 	grant *redlock.Grant
 	// entry is the place in the nodes' queues that may have outlived the wait, or nil; see leaveQueue.
 	entry   atomic.Pointer[redlock.Waiter]
-	waited  bool // others had the lock before
 	dropped sync.Once
 
 	guard  time.Duration   // how long before the lock the lease ends
@@ -327,9 +326,6 @@ func (l *Lease) unlock(ctx context.Context) error {
 		return over
 	}
 	l.leaveQueue()
-	if l.waited {
-		l.c.courteous.note(l.Name())
-	}
 	if !l.finish(ErrReleased) {
 		return l.Err() // lost in this very moment
 	}

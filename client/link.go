@@ -116,6 +116,7 @@ func (l *link) enqueue(p pending) error {
 		l.posted = append(l.posted[:0], p)
 		batch := l.posted
 		l.health.began(p.since)
+		w.arm()
 		l.mu.Unlock()
 		w.post(batch) // an error is found by the goroutine that reads
 		return nil
@@ -218,7 +219,7 @@ func (l *link) idleUntilPosted(c poster) []pending {
 			return batch
 		}
 		if isTimeout(err) && !l.closed { // the deadline of an earlier batch
-			c.rest()
+			c.disarm()
 			l.mu.Unlock()
 			continue
 		}

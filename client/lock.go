@@ -38,9 +38,6 @@ const (
 	// graceAfterMajority is the same once a majority's messages are there. An attempt that meets a release on
 	// its way finds the lock held at the slowest nodes and has to leave their queues again.
 	graceAfterMajority = 200 * time.Microsecond
-	// courtesy is how long Lock stands back from a lock that this client has just released after it had to
-	// wait for it. Others most likely wait as well; to compete with the one that was woken splits the vote.
-	courtesy = 2 * time.Millisecond
 )
 
 // A WaitError tells for what Lock, or another call that waits, had waited when it gave up. errors.Is and errors.As reach ctx's error and
@@ -120,13 +117,6 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (_ *
 		return nil, c.waitError(ctx, name, nil)
 	}
 	defer place.leave()
-	if c.courteous.owed(name) {
-		select {
-		case <-time.After(courtesy):
-		case <-ctx.Done():
-		case <-c.closing:
-		}
-	}
 	return c.wait(ctx, name, set, w)
 }
 
@@ -224,9 +214,7 @@ func (c *Client) wait(ctx context.Context, name string, set lockSettings, w *wai
 		g, err := c.quorum.Acquire(ctx, a)
 		c.set.observers.attempted(ctx, err)
 		if err == nil {
-			l := c.newLease(ctx, g, set, a.Waiter)
-			l.waited = p.met
-			return l, nil
+			return c.newLease(ctx, g, set, a.Waiter), nil
 		}
 		if err := c.pause(ctx, &p, err, a.Waiter, w); err != nil {
 			if a.Waiter.ID != "" {
@@ -269,11 +257,12 @@ func (c *Client) pause(ctx context.Context, p *plan, failed error, entry redlock
 		case <-c.closing:
 			return ErrClosed
 		case <-w.poke:
-			majority, all := c.wakes.expected()
+			heard := c.wakes.heard()
+			all := min(c.quorum.Queued(w.id), heard)
 			switch n := w.wakes(); {
 			case n >= all:
 				return nil
-			case n >= majority && early < 2:
+			case n >= min(p.majority, heard) && early < 2:
 				early = 2
 				t.Reset(graceAfterMajority)
 			case hear && early < 1:
@@ -292,7 +281,6 @@ type plan struct {
 
 	splits int   // in a row
 	blanks int   // attempts without a quorum, in a row
-	met    bool  // an attempt has met a quorum: there was something to wait for
 	last   error // what the last attempt ended with
 }
 
@@ -325,13 +313,13 @@ func (p *plan) next(failed error) (delay time.Duration, hear bool, err error) {
 
 // quorate notes that a majority has answered.
 func (p *plan) quorate(failed error) {
-	p.last, p.met = failed, true
+	p.last = failed
 	p.blanks = 0
 	p.giveUp = clock.Now().Add(min(patience, p.ttl))
 }
 
 func (p *plan) held(e *redlock.HeldError) (delay time.Duration, hear bool, err error) {
-	if e.Granted > 0 || e.Held < p.majority {
+	if e.Split(p.majority) {
 		// Several owners share the nodes, and will all have given up in a moment. Or a holder has just a
 		// majority: then the pauses grow until it has healed the others, or is gone.
 		delay = min(splitDelay<<min(p.splits, 10), longestSplit)

@@ -47,13 +47,18 @@ func isPlain(conn net.Conn) bool {
 // post implements poster. Only an idle connection is posted to, whose socket's buffer is empty: the write does
 // not block.
 func (c *nodeConn) post(batch []pending) {
-	if err := c.write(batch, byHash); err != nil {
+	if err := c.send(batch, byHash); err != nil {
 		c.nudge() // the reader
 	}
 }
 
 // write sends a batch and sets until when its answers must have come.
 func (c *nodeConn) write(batch []pending, how scriptForm) error {
+	c.arm()
+	return c.send(batch, how)
+}
+
+func (c *nodeConn) send(batch []pending, how scriptForm) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	out := c.out[:0]
@@ -62,9 +67,6 @@ func (c *nodeConn) write(batch []pending, how scriptForm) error {
 	}
 	if cap(out) <= maxKeptBuffer {
 		c.out = out
-	}
-	if err := c.conn.SetDeadline(clock.Deadline(c.timeout)); err != nil {
-		return err
 	}
 	_, err := c.conn.Write(out)
 	return err
@@ -144,8 +146,11 @@ func (c *nodeConn) fill() error {
 	return err
 }
 
-// rest implements poster.
-func (c *nodeConn) rest() { _ = c.conn.SetReadDeadline(time.Time{}) }
+// arm implements poster. That it fails on a closed connection is for whoever uses that.
+func (c *nodeConn) arm() { _ = c.conn.SetDeadline(clock.Deadline(c.timeout)) }
+
+// disarm implements poster.
+func (c *nodeConn) disarm() { _ = c.conn.SetReadDeadline(time.Time{}) }
 
 // nudge implements poster.
 func (c *nodeConn) nudge() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) }

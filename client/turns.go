@@ -3,8 +3,6 @@ package client
 import (
 	"context"
 	"sync"
-
-	"github.com/holdfast-dev/holdfast/internal/clock"
 )
 
 // turns lets the waiters of one client for one name through one at a time, in the order in which they came:
@@ -80,30 +78,4 @@ func (t *turns) busy(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.lines[name]) > 0
-}
-
-// courtesies remembers which locks were released a moment ago after they had to be waited for.
-type courtesies struct {
-	mu       sync.Mutex
-	released map[string]clock.Instant
-}
-
-// note is told of such a release.
-func (c *courtesies) note(name string) {
-	const many = 1024 // a forgotten one costs nothing but a split vote
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.released == nil || len(c.released) >= many {
-		c.released = make(map[string]clock.Instant)
-	}
-	c.released[name] = clock.Now()
-}
-
-// owed reports whether the lock should be left to others for a moment.
-func (c *courtesies) owed(name string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at, ok := c.released[name]
-	delete(c.released, name)
-	return ok && clock.Since(at) < courtesy
 }

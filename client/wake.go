@@ -225,13 +225,11 @@ func (n *notifier) upLocked() int {
 	return count(n.up)
 }
 
-// expected returns how many nodes' messages make a majority, and how many there may be at most; both are
-// less while fewer nodes can be heard.
-func (n *notifier) expected() (majority, all int) {
+// heard returns how many nodes' messages can be heard, at least one.
+func (n *notifier) heard() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all = max(1, n.upLocked())
-	return min(n.majority, all), all
+	return max(1, n.upLocked())
 }
 
 // deliver hands a message to its waiter. A message for one that waits no more has gone to a queue entry that

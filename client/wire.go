@@ -82,8 +82,11 @@ type wire interface {
 type poster interface {
 	// await returns when the node has sent something, or the error with which reading ends.
 	await() error
-	// rest lets await wait for ever. nudge ends an await with a timeout.
-	rest()
+	// arm sets until when the answers to a post must have come, disarm lets await wait for ever, and nudge ends
+	// an await with a timeout. The link calls the first two under its lock, so that the deadline of one batch
+	// never strikes the next.
+	arm()
+	disarm()
 	nudge()
 	// post writes a batch. Its answers are run's to read, as of a batch whose form isPosted.
 	post(batch []pending)

@@ -151,7 +151,7 @@ func TestReal_CallerGone(t *testing.T) {
 		}()
 		time.Sleep(30 * time.Second)
 		_, queues := c.traces(t, "job")
-		require.Equal(t, 5, queues, "the test must see the waiter")
+		require.Equal(t, 3, queues, "the test must see the waiter, at the majority that it asked first")
 		next := make(chan leaseInfo, 1)
 		go func() { defer close(next); next <- r.lock("job", `{"wait":"1m"}`) }()
 		time.Sleep(time.Second)

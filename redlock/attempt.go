@@ -78,14 +78,20 @@ func (l *lease) voted(node int, r Reply, now clock.Instant) {
 	}
 	m.granted = r.Status == StatusGranted
 	granted, open := l.count(func(m *member) bool { return m.granted }), l.count(func(m *member) bool { return !m.voted })
+	l.failing = l.failing || r.Status != StatusGranted && r.Status != StatusHeld
 	switch {
 	case granted >= l.majority():
 		l.agree(now)
 	case granted+open < l.majority():
 		l.finish(errFailed)
-	case !m.granted: // the first nodes are not enough
-		l.hedge()
+	case l.failing, granted > 0 && l.refused():
+		l.hedge() // the first nodes are not enough; where all of them are taken, the spares would not help
 	}
+}
+
+// refused tells that a node did not grant.
+func (l *lease) refused() bool {
+	return l.count(func(m *member) bool { return m.voted && !m.granted }) > 0
 }
 
 // agree makes the highest fence of Q the token, and asks those of Q that are behind to store it.
@@ -199,6 +205,7 @@ func (l *lease) heldError(granted, held int) *HeldError {
 			e.Token = max(e.Token, m.vote.Token)
 		}
 	}
+	e.Owners = len(seen)
 	if e.Turn = turns > held/2; e.Turn {
 		e.Recorded = true // whoever was woken is one of ours
 	}

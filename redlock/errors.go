@@ -51,9 +51,16 @@ type HeldError struct {
 	// Turn tells that at most of the nodes in the way the lock is free: it is the turn of another waiter, which
 	// was woken, until Remaining has passed.
 	Turn bool
-	// Granted and Held count the nodes that granted to us and that were taken. With Granted > 0 the vote
-	// was split between several owners, and another attempt may succeed at once.
-	Granted, Held int
+	// Granted and Held count the nodes that granted to us and that were taken, Owners those to whom: 0 if it is
+	// only somebody's turn. With several, or one beside us that has no majority, the vote was split, and another
+	// attempt may succeed at once.
+	Granted, Held, Owners int
+}
+
+// Split tells that the vote was split: nobody may have the lock, though every node is taken. majority is that of
+// the Quorum.
+func (e *HeldError) Split(majority int) bool {
+	return e.Owners > 1 || e.Granted > 0 && e.Held < majority
 }
 
 func (e *HeldError) Error() string {

@@ -32,8 +32,10 @@ type lease struct {
 	token int64
 	round round
 	parts parting
-	late  bool // over, because the majority came after the validity end
-	kept  bool // over, but not to be released: a resumption that was not decided
+	// failing: a node answered the attempt with what is no vote.
+	failing bool
+	late    bool // over, because the majority came after the validity end
+	kept    bool // over, but not to be released: a resumption that was not decided
 
 	out []message
 }
@@ -269,7 +271,10 @@ func (l *lease) send(node int, req Request) {
 	req.Name, req.Value = l.request.Name, l.request.Value
 	switch req.Op {
 	case OpAcquire:
-		req.TTL, req.Proposal, req.Waiter, req.Turn = l.request.TTL, l.request.Proposal, l.request.Waiter, l.request.Turn
+		req.TTL, req.Proposal, req.Turn = l.request.TTL, l.request.Proposal, l.request.Turn
+		if l.phase == proposing { // one that is spread waits for nothing
+			req.Waiter = l.request.Waiter
+		}
 		fallthrough
 	case OpRenew:
 		req.Label, req.Meta, req.Announce = l.request.Label, l.request.Meta, l.request.Announce

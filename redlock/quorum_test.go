@@ -290,9 +290,31 @@ func TestHeld(t *testing.T) {
 		assert.Equal(t, 10*time.Second-time.Millisecond, held.Remaining)
 		assert.Equal(t, 3, held.Held, "decided by the first majority")
 		assert.Zero(t, held.Granted)
+		assert.Equal(t, 1, held.Owners)
+		assert.False(t, held.Split(3))
 		assert.NotContains(t, err.Error(), g.Value())
 		require.NoError(t, c.Release(t.Context(), g))
+		time.Sleep(time.Second)
+		assert.Equal(t, 1, c.nodes[3].count(OpAcquire), "where all that were asked first are taken, the spares are not asked")
 	})
+}
+
+// Ensure that a vote that is split between two is told from a lock that is held.
+func TestHeld_Split(t *testing.T) {
+	for _, c := range []struct {
+		err   HeldError
+		split bool
+	}{
+		{HeldError{Held: 3, Owners: 1}, false},
+		{HeldError{Held: 2, Owners: 1}, false}, // a third node failed
+		{HeldError{Held: 3, Owners: 0, Turn: true}, false},
+		{HeldError{Held: 3, Granted: 2, Owners: 1}, false},
+		{HeldError{Held: 2, Granted: 1, Owners: 1}, true},
+		{HeldError{Held: 3, Granted: 1, Owners: 2}, true},
+		{HeldError{Held: 5, Owners: 2}, true},
+	} {
+		assert.Equal(t, c.split, c.err.Split(3), "%+v", c.err)
+	}
 }
 
 // Ensure that nodes whose fences disagree are raised to the highest token, and that an attempt fails
