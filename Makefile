@@ -13,7 +13,7 @@ SOAK ?= 10m
 # Bounds a package that hangs; the slowest takes a fraction of it.
 TIMEOUT := 8m
 # Modules of their own in this repository: what they need is not for users of the library to carry.
-NESTED := internal/benchlocks examples/fencing
+NESTED := client/otel internal/benchlocks examples/fencing
 # Flags of `make bench-locks`: BENCH='-quick -subjects ours,redsync -scenarios lock,names'; -h lists them.
 BENCH ?=
 

@@ -15,7 +15,7 @@
 //	failed_total{reason}        calls that ended without a lease: held (of TryLock), timeout, cancelled, quorum,
 //	                            quarantine, closed, invalid, forced, lost (of Resume), other
 //	lost_total{cause}           leases that ended before they were unlocked: expired, stolen, quorum, forced,
-//	                            detached, other. Alert on every one but the last but one.
+//	                            maxhold, detached, other. Alert on all of them but detached.
 //	unconfirmed_releases_total  releases that no majority confirmed: those locks may stay for their ttl
 //	renewals_total              renewals that moved a lease's end
 //	renewal_failures_total      renewals that did not: each costs a lease some of its margin
@@ -29,7 +29,6 @@ package metrics
 
 import (
 	"context"
-	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -131,11 +130,11 @@ func (m *Metrics) begin() {
 	for _, result := range []string{"acquired", "failed"} {
 		m.wait.WithLabelValues(result)
 	}
-	for _, r := range reasons {
-		m.failed.WithLabelValues(r.label)
+	for _, reason := range client.FailReasons() {
+		m.failed.WithLabelValues(reason)
 	}
-	for _, c := range causes {
-		m.lost.WithLabelValues(c.label)
+	for _, cause := range client.LossReasons() {
+		m.lost.WithLabelValues(cause)
 	}
 }
 
@@ -186,7 +185,7 @@ func (m *Metrics) Observer() client.Observer {
 		},
 		WaitFailed: func(_ context.Context, e client.WaitFailed) {
 			m.waiting.WithLabelValues(m.lock(e.Name)...).Dec()
-			m.failed.WithLabelValues(m.lock(e.Name, reasonOf(e.Err))...).Inc()
+			m.failed.WithLabelValues(m.lock(e.Name, e.Reason())...).Inc()
 			m.wait.WithLabelValues(m.lock(e.Name, "failed")...).Observe(e.Waited.Seconds())
 		},
 		LeaseRenewed: func(_ context.Context, e client.LeaseRenewed) {
@@ -200,7 +199,7 @@ func (m *Metrics) Observer() client.Observer {
 			name := m.lock(e.Name)
 			m.held.WithLabelValues(name...).Dec()
 			m.hold.WithLabelValues(name...).Observe(e.Held.Seconds())
-			m.lost.WithLabelValues(m.lock(e.Name, labelOf(e.Cause, causes))...).Inc()
+			m.lost.WithLabelValues(m.lock(e.Name, e.Reason())...).Inc()
 		},
 		LeaseReleased: func(_ context.Context, e client.LeaseReleased) {
 			name := m.lock(e.Name)
@@ -221,47 +220,4 @@ func (m *Metrics) Observer() client.Observer {
 			m.nodeLatency.WithLabelValues(e.Node).Observe(e.Took.Seconds())
 		},
 	}
-}
-
-// A label is what an error is called in a label's value. An error that no label's is "other".
-type label struct {
-	err   error
-	label string
-}
-
-// reasons are why calls fail. The first that matches counts. The context's errors come last, since the error of
-// a node that was not reached in time is context.DeadlineExceeded as well.
-var reasons = []label{
-	{client.ErrClosed, "closed"}, {client.ErrInvalid, "invalid"}, {client.ErrForced, "forced"}, {client.ErrHeld, "held"},
-	{client.ErrQuarantine, "quarantine"}, {client.ErrQuorum, "quorum"}, {client.ErrLost, "lost"},
-	{context.DeadlineExceeded, "timeout"}, {context.Canceled, "cancelled"}, {nil, "other"},
-}
-
-// reasonOf says in a word why a call failed. A wait that was ended failed for that, whatever it waited for.
-func reasonOf(err error) string {
-	var wait *client.WaitError
-	switch {
-	case !errors.As(err, &wait):
-		return labelOf(err, reasons)
-	case errors.Is(wait.Waits, context.DeadlineExceeded):
-		return "timeout"
-	case errors.Is(wait.Waits, context.Canceled):
-		return "cancelled"
-	}
-	return labelOf(wait.Waits, reasons)
-}
-
-// causes are why leases are lost.
-var causes = []label{
-	{client.ErrForced, "forced"}, {client.ErrStolen, "stolen"}, {client.ErrQuorum, "quorum"},
-	{client.ErrExpired, "expired"}, {client.ErrClosed, "detached"}, {nil, "other"},
-}
-
-func labelOf(err error, labels []label) string {
-	for _, l := range labels {
-		if l.err != nil && errors.Is(err, l.err) {
-			return l.label
-		}
-	}
-	return "other"
 }

@@ -245,6 +245,7 @@ func TestMetrics_Labels(t *testing.T) {
 		"stolen":   fmt.Errorf("%w: %w", client.ErrStolen, &client.QuorumError{}),
 		"quorum":   &client.QuorumError{},
 		"forced":   client.ErrForced,
+		"maxhold":  client.ErrMaxHold,
 		"detached": client.ErrClosed,
 		"other":    errors.New("something else"),
 	} {
