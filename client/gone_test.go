@@ -156,3 +156,31 @@ func TestLock_QueuesFlushed(t *testing.T) {
 		held.Unlock(ctx)
 	})
 }
+
+// Ensure that on our own nodes a waiter that died at the head of all queues costs the next one a turn, and not the
+// time to its next look.
+func TestLock_DeadHeadCostsATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 5)
+		ctx := context.Background()
+		held, err := nodes.client(t).Lock(ctx, "x")
+		require.NoError(t, err)
+		synctest.Wait() // for the nodes that nobody waited for
+		for _, n := range nodes {
+			dead := redis.Z{Score: 1, Member: fmt.Sprintf("dead/1;%d", time.Now().Add(6*time.Second).UnixMilli())}
+			require.NoError(t, n.rdb.ZAdd(ctx, redlock.Keys("x").Waiters, dead).Err())
+			require.NoError(t, n.rdb.PExpire(ctx, redlock.Keys("x").Waiters, 6*time.Second).Err())
+		}
+		got := waiting(t, nodes.client(t), ctx, "x")
+		time.Sleep(33 * time.Millisecond)
+		require.NoError(t, held.Unlock(ctx))
+		began := time.Now()
+		lease := <-got
+		require.NotNil(t, lease)
+		const turn = 500 * time.Millisecond
+		assert.InDelta(t, turn, time.Since(began), float64(atOnce))
+		require.NoError(t, lease.Unlock(ctx))
+		time.Sleep(6 * time.Second)
+		nodes.assertClean(t, "x")
+	})
+}

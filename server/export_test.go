@@ -1,7 +1,10 @@
 package server
 
-// LockOfQueue is held against package redlock, which this package must not import.
-var LockOfQueue = lockOfQueue
+// LockOf and ParseLockWaiter are held against package redlock, which this package must not import.
+var (
+	LockOf          = lockOf
+	ParseLockWaiter = parseLockWaiter
+)
 
 // LockQueues returns how many locks the node believes to be waited for.
 func (s *Server) LockQueues() int {

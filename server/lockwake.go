@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,58 +14,53 @@ import (
 // no Holdfast, only the lock's own scripts wake the next one; after anything else a waiter finds out by
 // polling, or by the remaining ttl.
 //
-// The node knows of locks only how a queue looks, which package redlock defines (its keys.go and
-// scripts/queue.lua; a test holds the two together): the queue of lock NAME is a sorted set called
-// {NAME}:waiters, or NAME::waiters if NAME has a hash tag of its own. Its members are ID;DEADLINE, the
-// deadline in milliseconds on the clock by which the scripts reckon. The message "ID NAME" goes to the channel
-// holdfast:wake:CLIENT, CLIENT being what stands before the slash of ID.
+// What has the name of a queue and looks otherwise is somebody's own and left alone.
 //
 // Modifications of a lock that somebody waits for are only noted. When the command, transaction or script that
 // made them is over, the head of the queue is woken if the lock is not there any more and nobody has woken it:
 // our own scripts do that themselves. Where nobody waits for any lock, this costs a comparison per
 // modification.
 //
-// A lock that somebody waits for must also expire in time, not when somebody happens to look at it. As long as
-// there is a queue, a timer runs to the next deadline of any key.
-
-const (
-	queueSuffix = ":waiters"
-	wakePrefix  = "holdfast:wake:"
-)
+// Two things happen in time, not when somebody looks: a lock that somebody waits for expires; and while it is
+// free, a head whose deadline passes, since it did not take its turn, is followed by the next. As long as there
+// is a queue, a timer runs to the first of these, which for expiries is the next deadline of any key.
 
 // A lockQueue is a lock that somebody waits for.
 type lockQueue struct {
-	db    int
-	lock  string // its key
-	key   string // the queue's
-	noted bool   // is in lockWakes.noted
-	gone  bool   // the lock has gone, and nobody has told those who wait
+	db      int
+	lock    string // its key
+	key     string // the queue's
+	readers string // the key of those who share the lock
+	noted   bool   // is in lockWakes.noted
+	gone    bool   // the lock has gone, and nobody has told those who wait
 }
 
 // lockWakes knows the queues of all databases. The execution lock guards it.
 type lockWakes struct {
 	dbs   []map[string]*lockQueue // by database and the lock's key
 	n     int
-	noted []*lockQueue // what settleLocks has to look at
-	timer *time.Timer  // read by cron
+	noted []*lockQueue        // what settleLocks has to look at
+	free  map[*lockQueue]bool // locks that are nobody's, while the head of the queue has its turn
+	timer *time.Timer         // read by cron
 	due   clock.Instant
 }
 
 func (w *lockWakes) init(databases int) {
 	w.dbs = make([]map[string]*lockQueue, databases)
+	w.free = make(map[*lockQueue]bool)
 	w.timer = time.NewTimer(time.Hour)
 	w.timer.Stop()
 }
 
 // changed is told of every modification of a key, after it.
 func (w *lockWakes) changed(db *keyspace.DB, key []byte, now clock.Instant) {
-	if isQueue(key) {
+	if hasSuffix(key, queueSuffix) {
 		w.changedQueue(db.Index(), key)
 	}
 	if w.n == 0 {
 		return
 	}
-	if q := w.dbs[db.Index()][string(key)]; q != nil {
+	if q := w.find(db.Index(), key); q != nil {
 		w.note(q)
 		q.gone = q.gone || db.Peek(key, now) == nil
 	}
@@ -77,22 +71,30 @@ func (w *lockWakes) expired(db int, key []byte) {
 	if w.n == 0 {
 		return
 	}
-	if q := w.dbs[db][string(key)]; q != nil {
+	if q := w.find(db, key); q != nil {
 		w.note(q)
 		q.gone = true
-	} else if isQueue(key) {
+	} else if hasSuffix(key, queueSuffix) {
 		w.changedQueue(db, key)
 	}
 }
 
-func isQueue(key []byte) bool {
-	// Most keys are told apart by their last byte.
-	return len(key) > len(queueSuffix) && key[len(key)-1] == 's' && string(key[len(key)-len(queueSuffix):]) == queueSuffix
+// find returns the queue of those who wait for this key, the lock's or the readers', to go.
+func (w *lockWakes) find(db int, key []byte) *lockQueue {
+	if q := w.dbs[db][string(key)]; q != nil {
+		return q
+	}
+	if hasSuffix(key, readersSuffix) {
+		if lock, ok := lockOf(string(key), readersSuffix); ok {
+			return w.dbs[db][lock]
+		}
+	}
+	return nil
 }
 
 // changedQueue notes a queue that is new, was changed, or has gone.
 func (w *lockWakes) changedQueue(db int, key []byte) {
-	lock, ok := lockOfQueue(string(key))
+	lock, ok := lockOf(string(key), queueSuffix)
 	if !ok {
 		return
 	}
@@ -102,10 +104,18 @@ func (w *lockWakes) changedQueue(db int, key []byte) {
 			w.dbs[db] = make(map[string]*lockQueue)
 		}
 		q = &lockQueue{db: db, lock: lock, key: string(key)}
+		q.readers = strings.TrimSuffix(q.key, queueSuffix) + readersSuffix
 		w.dbs[db][lock] = q
 		w.n++
 	}
 	w.note(q)
+}
+
+// forget is for a queue that is not there any more.
+func (w *lockWakes) forget(q *lockQueue) {
+	delete(w.dbs[q.db], q.lock)
+	delete(w.free, q)
+	w.n--
 }
 
 func (w *lockWakes) note(q *lockQueue) {
@@ -127,29 +137,6 @@ func (w *lockWakes) published(db *keyspace.DB, channel, payload []byte) {
 	}
 }
 
-// lockOfQueue returns the key of the lock whose queue has this key; false if it is no queue.
-func lockOfQueue(key string) (lock string, ok bool) {
-	base, ok := strings.CutSuffix(key, queueSuffix)
-	if !ok {
-		return "", false
-	}
-	if lock, ok := strings.CutSuffix(base, ":"); ok && hasHashTag(lock) {
-		return lock, true
-	}
-	if last := len(base) - 1; last > 1 && base[0] == '{' && base[last] == '}' && !hasHashTag(base[1:last]) {
-		return base[1:last], true
-	}
-	return "", false
-}
-
-// hasHashTag reports whether there is something between the first '{' of a key and the first '}' behind it,
-// which a cluster hashes in place of the key.
-func hasHashTag(key string) bool {
-	_, rest, _ := strings.Cut(key, "{")
-	tag, _, closed := strings.Cut(rest, "}")
-	return closed && tag != ""
-}
-
 // settleLocks wakes the heads of the queues whose lock has gone. It is called when nothing is under way that
 // might put the lock back.
 func (s *Server) settleLocks(now clock.Instant) {
@@ -169,49 +156,67 @@ func (s *Server) settleLock(q *lockQueue, now clock.Instant) {
 		return // flushed meanwhile
 	}
 	db := s.keys.DB(q.db)
-	lock := db.Peek([]byte(q.lock), now)
 	queue := db.Peek([]byte(q.key), now)
-	switch {
-	case queue == nil || queue.ZSet() == nil:
-		delete(w.dbs[q.db], q.lock)
-		w.n--
-	case lock != nil:
-		if deadline, ok := db.Deadline(lock); ok {
+	if queue == nil || queue.ZSet() == nil {
+		w.forget(q)
+		return
+	}
+	head := s.headOf(queue, now)
+	lock, readers := db.Peek([]byte(q.lock), now), db.Peek([]byte(q.readers), now)
+	held := lock
+	if held == nil && readers != nil && !head.shared {
+		held = readers
+	}
+	if held != nil {
+		delete(w.free, q)
+		if deadline, ok := db.Deadline(held); ok {
 			w.wakeBy(deadline)
 		}
-	case q.gone:
-		s.wakeHead(q, db, queue, now)
+		return
 	}
+	if q.gone || head.ours && !head.alive {
+		head = s.wakeHead(q, db, queue, now)
+	}
+	if !head.alive {
+		delete(w.free, q)
+		return
+	}
+	w.free[q] = true
+	w.wakeBy(s.instantOf(head.deadline, now))
 }
 
-// wakeHead wakes the first in the queue who is alive and removes the dead before it.
-func (s *Server) wakeHead(q *lockQueue, db *keyspace.DB, queue *keyspace.Entry, now clock.Instant) {
-	z := queue.ZSet()
-	ran := s.runningAt(now)
-	for z.Len() > 0 {
-		member, _ := z.At(0)
-		id, alive := parseWaiter(member, ran)
-		if alive {
-			s.wakeWaiter(id, q.lock)
-			return
+// wakeHead wakes the first in the queue who is alive, and returns it. The dead before it are removed.
+func (s *Server) wakeHead(q *lockQueue, db *keyspace.DB, queue *keyspace.Entry, now clock.Instant) lockWaiter {
+	for queue.ZSet().Len() > 0 {
+		head := s.headOf(queue, now)
+		if head.alive {
+			s.wakeWaiter(head.id, q.lock)
 		}
-		z.Delete(member)
+		if head.alive || !head.ours {
+			return head
+		}
+		queue.ZSet().Delete(head.member)
 		s.dirty++
 		s.watches.touch(q.db, []byte(q.key))
 	}
 	db.Remove(queue)
-	delete(s.wakes.dbs[q.db], q.lock)
-	s.wakes.n--
+	s.wakes.forget(q)
+	return lockWaiter{}
 }
 
-// parseWaiter cuts a member of a queue into the waiter's id and whether it is alive at now.
-func parseWaiter(member string, now int64) (id string, alive bool) {
-	i := strings.LastIndexByte(member, ';')
-	if i < 0 {
-		return "", false
+// headOf returns the first member of a queue.
+func (s *Server) headOf(queue *keyspace.Entry, now clock.Instant) lockWaiter {
+	member, _ := queue.ZSet().At(0)
+	return parseLockWaiter(member, s.runningAt(now))
+}
+
+// instantOf returns when redis.running() will say ms. What is more than an hour ahead is looked at in an hour.
+func (s *Server) instantOf(ms int64, now clock.Instant) clock.Instant {
+	ahead := min(ms-s.runningAt(now), time.Hour.Milliseconds())
+	if ahead == time.Hour.Milliseconds() {
+		return now.Add(time.Hour)
 	}
-	deadline, err := strconv.ParseInt(member[i+1:], 10, 64)
-	return member[:i], err == nil && deadline > now
+	return s.start.Add(time.UnixMilli(ms).Sub(s.began))
 }
 
 func (s *Server) wakeWaiter(id, lock string) {
@@ -229,8 +234,8 @@ func (s *Server) wakeAllOf(db *keyspace.DB, now clock.Instant) {
 			continue
 		}
 		for member := range queue.ZSet().Ascend(0, queue.ZSet().Len()) {
-			if id, alive := parseWaiter(member, ran); alive {
-				s.wakeWaiter(id, q.lock)
+			if w := parseLockWaiter(member, ran); w.alive {
+				s.wakeWaiter(w.id, q.lock)
 			}
 		}
 	}
@@ -243,8 +248,9 @@ func (s *Server) flushingLocks(db *keyspace.DB, now clock.Instant) {
 		return
 	}
 	s.wakeAllOf(db, now)
-	w.n -= len(w.dbs[db.Index()])
-	w.dbs[db.Index()] = nil
+	for _, q := range w.dbs[db.Index()] {
+		w.forget(q)
+	}
 }
 
 // swappingLocks is told that the contents of two databases are about to be exchanged. Those who wait are
@@ -271,6 +277,7 @@ func (s *Server) swappingLocks(a, b *keyspace.DB, now clock.Instant) {
 const (
 	wakePause = time.Millisecond
 	wakeSlice = expireSlice / expireShare
+	busyPause = 10 * time.Millisecond // until the next look whether a slow script has ended
 )
 
 // wakeBy makes the timer run out at t, unless it does so before.
@@ -289,10 +296,15 @@ func (s *Server) expireLocks() {
 	w := &s.wakes
 	w.due = 0
 	now := clock.Now()
-	if !s.scripts.busy { // in the middle of a script keys neither come nor go
-		s.keys.ExpireDue(now, wakeSlice)
-		s.settleLocks(now)
+	if s.scripts.busy { // in the middle of a script keys neither come nor go
+		w.wakeBy(now.Add(busyPause))
+		return
 	}
+	s.keys.ExpireDue(now, wakeSlice)
+	for q := range w.free {
+		w.note(q)
+	}
+	s.settleLocks(now)
 	if w.n == 0 {
 		return
 	}

@@ -51,6 +51,8 @@ type gallery struct {
 
 func watchWakes(open func() *talk, waiter string) *gallery {
 	g := &gallery{open(), open()}
+	// A message that does not come fails the test: a node's own ticker would keep the bubble's time going for ever.
+	require.NoError(g.t, g.conn.SetReadDeadline(time.Now().Add(time.Hour)))
 	channel := redlock.WakeChannel(waiter)
 	g.send("SUBSCRIBE " + channel)
 	g.want("*3", "$9", "subscribe", fmt.Sprintf("$%d", len(channel)), channel, ":1")
@@ -299,15 +301,68 @@ func TestLockWake_FoundExpired(t *testing.T) {
 	})
 }
 
-// Ensure that the queue of a lock whose waiters are all dead goes with the lock.
+// Ensure that the queue of a lock whose waiters are all dead goes with the lock, and that a sorted set that only
+// has the name of a queue is left as it is.
 func TestLockWake_OnlyDead(t *testing.T) {
 	bubble(t, server.Config{}, func(t *testing.T, node *servertest.Node, open func() *talk) {
 		g, c := watchWakes(open, "c/1"), open()
-		c.do("SET x v", queued("x", "c/1", 1, -time.Minute), queued("x", "c/2", 2, 0), "ZADD {x}:waiters 3 nonsense 4 a;b 5 c;", "DEL x")
+		c.do("SET x v", queued("x", "c/1", 1, -time.Minute), queued("x", "c/2", 2, 0), "DEL x")
 		assert.Empty(t, g.seen())
 		c.send("DBSIZE")
 		c.want(":0")
 		assert.Zero(t, node.Server().LockQueues())
+		for _, member := range []string{"a", "a;1", "a/;1", "/1;1", "c/1;", "c/1;x", "c/1;-1", "c/1;+1", "c/1;1;w", "c/1;1;r;r"} {
+			c.do("SET x v", "ZADD {x}:waiters 1 "+member, "ZADD {x}:waiters 2 c/1;1", "DEL x")
+			c.send("ZCARD {x}:waiters")
+			c.want(":2")
+			c.do("DEL {x}:waiters")
+		}
+		assert.Empty(t, g.seen())
+	})
+}
+
+// Ensure that a head that does not take its turn in time is followed by the next, in the moment when its deadline
+// passes, as long as the lock is free and only then.
+func TestLockWake_TurnOver(t *testing.T) {
+	bubble(t, server.Config{Hz: 1}, func(t *testing.T, _ *servertest.Node, open func() *talk) {
+		g, c := watchWakes(open, "c/1"), open()
+		turn := 503 * time.Millisecond
+		began := clock.Now()
+		c.do("SET x v", queued("x", "c/1", 1, turn), queued("x", "c/2", 2, 2*turn), queued("x", "c/3", 3, time.Minute), "DEL x")
+		for i, after := range []time.Duration{0, turn, 2 * turn} {
+			g.want("*3", "$7", "message", "$15", "holdfast:wake:c", "$5", fmt.Sprintf("c/%d x", i+1))
+			assert.Equal(t, after, clock.Since(began))
+		}
+		// One that takes its turn ends the watch: nobody is woken while the lock is held.
+		c.do("ZREM {x}:waiters "+strings.Fields(queued("x", "c/3", 3, time.Minute-2*turn))[3], "SET y v",
+			queued("y", "c/4", 1, turn), queued("y", "c/5", 2, time.Minute), "DEL y", "SET y w PX 60000")
+		time.Sleep(2 * turn)
+		assert.Equal(t, []string{"c/4 y"}, g.seen())
+		c.do("DEL y")
+		assert.Equal(t, []string{"c/5 y"}, g.seen())
+	})
+}
+
+// Ensure that those who share a lock are waited for as its holder is: the head is woken when the last of them is
+// gone, however that was, and one who wants to share it too need not wait for that.
+func TestLockWake_Shared(t *testing.T) {
+	share := func(ttl time.Duration) string { return fmt.Sprintf("PEXPIRE {x}:readers %d", ttl.Milliseconds()) }
+	bubble(t, server.Config{Hz: 1}, func(t *testing.T, _ *servertest.Node, open func() *talk) {
+		g, c := watchWakes(open, "c/1"), open()
+		for _, way := range []string{"DEL {x}:readers", "ZREM {x}:readers a b", "RENAME {x}:readers y"} {
+			c.do("ZADD {x}:readers 1 a 2 b", queued("x", "c/1", 1, time.Minute), "ZREM {x}:readers b", "SET x v", "DEL x")
+			assert.Empty(t, g.seen(), "one is still in")
+			c.do(way)
+			assert.Equal(t, []string{"c/1 x"}, g.seen(), way)
+			c.do("DEL {x}:waiters")
+		}
+		began := clock.Now()
+		c.do("ZADD {x}:readers 1 a", share(733*time.Millisecond), queued("x", "c/1", 1, time.Minute))
+		g.want("*3", "$7", "message", "$15", "holdfast:wake:c", "$5", "c/1 x")
+		assert.Equal(t, 733*time.Millisecond, clock.Since(began))
+
+		c.do("DEL {x}:waiters", "SET x v", "ZADD {x}:readers 1 a", queued("x", "c/2", 1, time.Minute)+";r", "DEL x")
+		assert.Equal(t, []string{"c/2 x"}, g.seen())
 	})
 }
 
@@ -323,17 +378,17 @@ func TestLockWake_NoQueue(t *testing.T) {
 }
 
 // Ensure that the node finds the lock of every queue that package redlock can make, and no other.
-func FuzzLockOfQueue(f *testing.F) {
+func FuzzLockOf(f *testing.F) {
 	for _, name := range []string{"x", "{x}", "{}", "{}x", "a{b}c", "a}b", "{a", "a}", "{{a}}", "x:waiters", "{x}:waiters", "", "a::", ":", "{x}:"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if name != "" {
-			lock, ok := server.LockOfQueue(redlock.Keys(name).Waiters)
+			lock, ok := server.LockOf(redlock.Keys(name).Waiters, ":waiters")
 			require.True(t, ok, "%q", redlock.Keys(name).Waiters)
 			require.Equal(t, name, lock)
 		}
-		if lock, ok := server.LockOfQueue(name); ok {
+		if lock, ok := server.LockOf(name, ":waiters"); ok {
 			require.Equal(t, name, redlock.Keys(lock).Waiters)
 		}
 	})
