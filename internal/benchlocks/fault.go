@@ -12,8 +12,12 @@ import (
 // apart is how far the slow node is away.
 const apart = 50 * time.Millisecond
 
-// runStopped measures the same client before and while a node is stopped. redsync waits for seconds then, so it
-// has one round.
+// settling is how long a client has after a node has come back before it is measured again.
+const settling = 300 * time.Millisecond
+
+// runStopped measures the same client before, while and after a node is stopped; before and after together are
+// the healthy time, so that neither side alone has the machine's worse moments. redsync waits for seconds
+// meanwhile, so it has one round.
 func runStopped(ctx context.Context, b *bench, s subject, round int) (f figures, err error) {
 	if s.name == yardstick && round > 0 {
 		return nil, errSkipped
@@ -24,12 +28,13 @@ func runStopped(ctx context.Context, b *bench, s subject, round int) (f figures,
 		return nil, err
 	}
 	defer w.end()
-	o := order{Do: "one", Name: "bench/" + s.name + "/stopped", For: b.plan.warm}
-	if _, err := w.order(ctx, o); err != nil {
+	lock := func(long time.Duration) (answer, error) {
+		return w.order(ctx, order{Do: "one", Name: "bench/" + s.name + "/stopped", For: long})
+	}
+	if _, err := lock(b.plan.warm); err != nil {
 		return nil, err
 	}
-	o.For = b.plan.healthy
-	well, err := w.order(ctx, o)
+	before, err := lock(b.plan.healthy / 2)
 	if err != nil {
 		return nil, err
 	}
@@ -38,13 +43,24 @@ func runStopped(ctx context.Context, b *bench, s subject, round int) (f figures,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stopped.resume()) }()
-	o.For = b.plan.stopped
 	used := cpu(nodes)
-	ill, err := w.order(ctx, o)
+	ill, err := lock(b.plan.stopped)
+	used = cpu(nodes) - used
 	if err != nil {
 		return nil, err
 	}
-	return compare(well, ill, cpu(nodes)-used), nil
+	if err := stopped.resume(); err != nil {
+		return nil, err
+	}
+	if _, err := lock(settling); err != nil {
+		return nil, err
+	}
+	after, err := lock(b.plan.healthy / 2)
+	if err != nil {
+		return nil, err
+	}
+	after.Samples = append(after.Samples, before.Samples...)
+	return compare(after, ill, used), nil
 }
 
 // errSkipped says that a subject sits this round out.

@@ -37,7 +37,7 @@ func fullPlan() plan {
 		rounds: 5,
 		warm:   150 * time.Millisecond, lock: 600 * time.Millisecond, names: 600 * time.Millisecond,
 		warmCrowd: 300 * time.Millisecond, contended: 2500 * time.Millisecond,
-		healthy: time.Second, stopped: 2500 * time.Millisecond, slow: 1200 * time.Millisecond,
+		healthy: 2 * time.Second, stopped: 2 * time.Second, slow: 1200 * time.Millisecond,
 		leases: 100_000, leaseTTL: time.Minute, leaseWatch: 20 * time.Second,
 		deadline: 15 * time.Minute,
 	}
@@ -48,7 +48,7 @@ func (p *plan) quicken() {
 	p.rounds = 3
 	p.lock, p.names = 300*time.Millisecond, 300*time.Millisecond
 	p.contended = time.Second
-	p.healthy, p.stopped, p.slow = 400*time.Millisecond, 1500*time.Millisecond, 600*time.Millisecond
+	p.healthy, p.stopped, p.slow = time.Second, 1500*time.Millisecond, 600*time.Millisecond
 	p.leases, p.leaseTTL, p.leaseWatch = 10_000, 6*time.Second, 6*time.Second
 	p.deadline = 5 * time.Minute
 }
