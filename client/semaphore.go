@@ -130,7 +130,7 @@ func (s *Semaphore) TryAcquire(ctx context.Context, opts ...LockOption) (_ *Perm
 		return nil, err
 	}
 	defer s.c.calls.Done()
-	ctx = s.c.set.observers.wait(ctx, CallLock, s.name)
+	ctx = s.c.set.observers.wait(ctx, CallTryLock, s.name)
 	defer s.c.set.observers.failed(ctx, &err)
 	set, err := s.settings(opts)
 	if err != nil {

@@ -18,6 +18,8 @@ type acquireRequest struct {
 	TTL   *duration `json:"ttl,omitempty" doc:"How long the lock lives after it was taken or renewed. Default: the server's, 15s unless it was configured."`
 	Wait  duration  `json:"wait,omitempty" doc:"How long to wait for the lock if it is held. Default: not at all. Without a quorum of nodes the wait ends early, after two seconds or the ttl if that is shorter, with 503."`
 	Owner string    `json:"owner,omitempty" maxLength:"256" doc:"A label that others are shown as the holder, at most 256 bytes. Not a secret." example:"w1"`
+
+	Meta map[string]string `json:"meta,omitempty" doc:"What others are shown beside the label: which job, which request. At most 4096 bytes as JSON. Not a secret."`
 }
 
 type acquireInput struct {
@@ -58,13 +60,14 @@ func infoOf(h *held) leaseInfo {
 
 // lockInfo is a lock as anybody sees it: the lease's id is not in it.
 type lockInfo struct {
-	Name      string    `json:"name" doc:"The lock's name." example:"orders/42"`
-	Held      bool      `json:"held" doc:"Whether somebody holds it on a majority of the nodes."`
-	Holder    string    `json:"holder,omitempty" doc:"The owner label of the holder, if it gave one." example:"w1"`
-	Remaining *duration `json:"remaining,omitempty" doc:"How long the lock lives unless it is renewed; absent if it is free or its key has no ttl."`
-	Token     int64     `json:"token" doc:"The highest fencing token that any node knows of: no lease of this name ever had a higher one. 0: none, or long forgotten." example:"1795184160000000"`
-	Waiting   int       `json:"waiting" doc:"How many wait for it."`
-	Nodes     string    `json:"nodes,omitempty" doc:"On how many of the nodes that answered the holder was seen. Slow nodes are not waited for." example:"5/5"`
+	Name      string            `json:"name" doc:"The lock's name." example:"orders/42"`
+	Held      bool              `json:"held" doc:"Whether somebody holds it on a majority of the nodes."`
+	Holder    string            `json:"holder,omitempty" doc:"The owner label of the holder, if it gave one." example:"w1"`
+	Meta      map[string]string `json:"meta,omitempty" doc:"What the holder gave to be shown beside its label."`
+	Remaining *duration         `json:"remaining,omitempty" doc:"How long the lock lives unless it is renewed; absent if it is free or its key has no ttl."`
+	Token     int64             `json:"token" doc:"The highest fencing token that any node knows of: no lease of this name ever had a higher one. 0: none, or long forgotten." example:"1795184160000000"`
+	Waiting   int               `json:"waiting" doc:"How many wait for it."`
+	Nodes     string            `json:"nodes,omitempty" doc:"On how many of the nodes that answered the holder was seen. Slow nodes are not waited for." example:"5/5"`
 }
 
 type memberInfo struct {

@@ -11,7 +11,7 @@ import (
 type backend interface {
 	// acquire takes a lock. With wait it waits until ctx ends, otherwise it makes one attempt. With renew
 	// the lease renews itself.
-	acquire(ctx context.Context, name string, ttl time.Duration, owner string, wait, renew bool) (lease, error)
+	acquire(ctx context.Context, name string, ttl time.Duration, owner string, meta map[string]string, wait, renew bool) (lease, error)
 	Inspect(ctx context.Context, name string) (*client.State, error)
 	List(ctx context.Context, prefix string) ([]*client.State, error)
 	Health(ctx context.Context) client.Health
@@ -34,8 +34,8 @@ type lease interface {
 // clientBackend is the backend that a Server has.
 type clientBackend struct{ *client.Client }
 
-func (b clientBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, wait, renew bool) (lease, error) {
-	opts := []client.LockOption{client.TTL(ttl)}
+func (b clientBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, meta map[string]string, wait, renew bool) (lease, error) {
+	opts := []client.LockOption{client.TTL(ttl), client.Meta(meta)}
 	if owner != "" {
 		opts = append(opts, client.Owner(owner))
 	}

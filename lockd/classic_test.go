@@ -158,8 +158,8 @@ type lateBackend struct {
 	goAway func()
 }
 
-func (b lateBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, wait, renew bool) (lease, error) {
-	l, err := b.fakeBackend.acquire(ctx, name, ttl, owner, wait, renew)
+func (b lateBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, meta map[string]string, wait, renew bool) (lease, error) {
+	l, err := b.fakeBackend.acquire(ctx, name, ttl, owner, meta, wait, renew)
 	b.goAway()
 	return l, err
 }

@@ -48,7 +48,7 @@ func (b *fakeBackend) waiters(name string) int {
 	return b.waiting[name]
 }
 
-func (b *fakeBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, wait, renew bool) (lease, error) {
+func (b *fakeBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, meta map[string]string, wait, renew bool) (lease, error) {
 	for {
 		b.mu.Lock()
 		if b.fault != nil {

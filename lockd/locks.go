@@ -111,7 +111,7 @@ func (s *Server) waitFor(ctx context.Context, in *acquireInput, caller string) (
 	if wait > 0 {
 		defer time.AfterFunc(wait, func() { cancel(errWaited) }).Stop()
 	}
-	l, err := s.locks.acquire(wctx, in.Name, time.Duration(*in.Body.TTL), in.Body.Owner, wait > 0, in.Hold == holdStream)
+	l, err := s.locks.acquire(wctx, in.Name, time.Duration(*in.Body.TTL), in.Body.Owner, in.Body.Meta, wait > 0, in.Hold == holdStream)
 	if err == nil {
 		return l, nil
 	}
@@ -132,13 +132,13 @@ func (s *Server) heldAfterWait(ctx context.Context, name string, wait time.Durat
 	var p *problem
 	var last *client.HeldError
 	if errors.As(err, &last) {
-		p = heldProblem(name, last.Label, last.Remaining)
+		p = heldProblem(name, last.Label, last.Meta, last.Remaining)
 	} else if state, err := s.locks.Inspect(ctx, name); err != nil {
 		return s.problemOf(err, name)
 	} else if state.Free() {
-		p = heldProblem(name, "", 0) // in between two holders, and others were before this one
+		p = heldProblem(name, "", "", 0) // in between two holders, and others were before this one
 	} else {
-		p = heldProblem(name, state.Holder.Label, state.Holder.Remaining)
+		p = heldProblem(name, state.Holder.Label, state.Holder.Meta, state.Holder.Remaining)
 	}
 	p.Detail += fmt.Sprintf(", and was for the %v of the wait", wait)
 	return p
@@ -203,7 +203,7 @@ func (s *Server) listLocks(ctx context.Context, in *listInput) (*listOutput, err
 func (s *Server) lockInfoOf(state *client.State) lockInfo {
 	info := lockInfo{Name: state.Name, Held: !state.Free(), Token: state.Fence, Waiting: state.Waiting}
 	if h := state.Holder; h != nil {
-		info.Holder, info.Nodes = h.Label, fmt.Sprintf("%d/%d", h.Nodes, state.Answered)
+		info.Holder, info.Meta, info.Nodes = h.Label, metaOf(h.Meta), fmt.Sprintf("%d/%d", h.Nodes, state.Answered)
 		if h.Remaining >= 0 { // a bare SET has no ttl
 			d := shown(h.Remaining)
 			info.Remaining = &d

@@ -52,12 +52,13 @@ type problem struct {
 	Code   code   `json:"code" doc:"The kind of problem, to branch on." example:"held"`
 	Detail string `json:"detail,omitempty" doc:"What went wrong this time, for people." example:"\"orders/42\" is held by \"w1\""`
 
-	Fields     []fieldError `json:"fields,omitempty" doc:"What is wrong with which part of the request."`
-	Holder     string       `json:"holder,omitempty" doc:"held: the owner label of the holder, if it gave one." example:"w1"`
-	Remaining  *duration    `json:"remaining,omitempty" doc:"held: how long the holder's lock lives unless it is renewed; absent if unknown. no_quorum of a renewal: how long the lease still lives." example:"12.5s"`
-	Reason     string       `json:"reason,omitempty" doc:"lease_over: why. One of released, expired, stolen, quorum, forced." example:"expired"`
-	Nodes      string       `json:"nodes,omitempty" doc:"no_quorum: how many of the nodes agreed." example:"2/5"`
-	NodeErrors []nodeError  `json:"node_errors,omitempty" doc:"no_quorum: what each of the others said."`
+	Fields     []fieldError      `json:"fields,omitempty" doc:"What is wrong with which part of the request."`
+	Holder     string            `json:"holder,omitempty" doc:"held: the owner label of the holder, if it gave one." example:"w1"`
+	Meta       map[string]string `json:"meta,omitempty" doc:"held: what the holder gave to be shown beside its label."`
+	Remaining  *duration         `json:"remaining,omitempty" doc:"held: how long the holder's lock lives unless it is renewed; absent if unknown. no_quorum of a renewal: how long the lease still lives." example:"12.5s"`
+	Reason     string            `json:"reason,omitempty" doc:"lease_over: why. One of released, expired, stolen, quorum, forced." example:"expired"`
+	Nodes      string            `json:"nodes,omitempty" doc:"no_quorum: how many of the nodes agreed." example:"2/5"`
+	NodeErrors []nodeError       `json:"node_errors,omitempty" doc:"no_quorum: what each of the others said."`
 
 	header http.Header
 }
@@ -146,7 +147,7 @@ func (s *Server) problemOf(err error, name string) *problem {
 	case errors.As(err, &already):
 		return already
 	case errors.As(err, &held):
-		return heldProblem(name, held.Label, held.Remaining)
+		return heldProblem(name, held.Label, held.Meta, held.Remaining)
 	case errors.As(err, &quarantine):
 		return newProblem(http.StatusServiceUnavailable, codeQuarantine,
 			"%d nodes have restarted without their state and grant nothing yet", quarantine.Nodes).retryAfter(quarantine.Remaining)
@@ -164,8 +165,9 @@ func (s *Server) problemOf(err error, name string) *problem {
 	return newProblem(http.StatusInternalServerError, codeInternal, "lockd failed; its log says how")
 }
 
-func heldProblem(name, holder string, remaining time.Duration) *problem {
+func heldProblem(name, holder, meta string, remaining time.Duration) *problem {
 	p := newProblem(http.StatusConflict, codeHeld, "%q is held", name)
+	p.Meta = metaOf(meta)
 	if holder != "" {
 		p.Holder = holder
 		p.Detail = fmt.Sprintf("%q is held by %q", name, holder)
@@ -175,6 +177,15 @@ func heldProblem(name, holder string, remaining time.Duration) *problem {
 		p.Remaining = &d
 	}
 	return p.retryAfter(remaining)
+}
+
+// metaOf returns what a holder gave to be shown; nothing, if it is no client of a kind that gives any.
+func metaOf(text string) map[string]string {
+	meta, err := client.ParseMeta(text)
+	if err != nil {
+		return nil
+	}
+	return meta
 }
 
 func quorumProblem(err error) *problem {

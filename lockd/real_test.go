@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,36 @@ func TestReal_Classic(t *testing.T) {
 		locks, queues := c.traces(t, "orders/42")
 		assert.Zero(t, locks)
 		assert.Zero(t, queues)
+	})
+}
+
+// Ensure that what a holder gives as meta is shown to whoever finds the lock held, now or after a wait, and to those
+// who look; and that too much of it, or anything but texts, is refused.
+func TestReal_Meta(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newRealRig(t, Config{})
+		l := r.lock("job", `{"ttl":"15s","owner":"w1","meta":{"job":"nightly","who":"ops"}}`)
+		meta := map[string]string{"job": "nightly", "who": "ops"}
+		for _, body := range []string{`{}`, `{"wait":"1s"}`} {
+			a := r.do("POST", "/v1/locks/job", body)
+			assert.Equal(t, 409, a.status)
+			assert.Equal(t, meta, a.problem(t).Meta)
+		}
+		var info lockInfo
+		r.do("GET", "/v1/locks/job", "").into(t, &info)
+		assert.Equal(t, meta, info.Meta)
+		var list struct{ Locks []lockInfo }
+		r.do("GET", "/v1/locks", "").into(t, &list)
+		require.Len(t, list.Locks, 1)
+		assert.Equal(t, meta, list.Locks[0].Meta)
+		require.Equal(t, 204, r.do("DELETE", "/v1/leases/"+l.Lease, "").status)
+
+		fits := strings.Repeat("m", redlock.MaxMeta-len(`{"k":""}`))
+		l = r.lock("job", `{"meta":{"k":"`+fits+`"}}`)
+		require.Equal(t, 204, r.do("DELETE", "/v1/leases/"+l.Lease, "").status)
+		for _, meta := range []string{`{"k":"` + fits + `m"}`, `{"k":1}`, `[]`, `"text"`} {
+			assert.Equal(t, 422, r.do("POST", "/v1/locks/job", `{"meta":`+meta+`}`).status, "%.50s", meta)
+		}
 	})
 }
 

@@ -62,8 +62,8 @@ type slowBackend struct{ *fakeBackend }
 
 type slowLease struct{ lease }
 
-func (b slowBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, wait, renew bool) (lease, error) {
-	l, err := b.fakeBackend.acquire(ctx, name, ttl, owner, wait, renew)
+func (b slowBackend) acquire(ctx context.Context, name string, ttl time.Duration, owner string, meta map[string]string, wait, renew bool) (lease, error) {
+	l, err := b.fakeBackend.acquire(ctx, name, ttl, owner, meta, wait, renew)
 	return slowLease{l}, err
 }
 
@@ -109,7 +109,7 @@ type stuckBackend struct {
 	end chan struct{}
 }
 
-func (b stuckBackend) acquire(context.Context, string, time.Duration, string, bool, bool) (lease, error) {
+func (b stuckBackend) acquire(context.Context, string, time.Duration, string, map[string]string, bool, bool) (lease, error) {
 	<-b.end
 	return nil, errShutdown
 }
