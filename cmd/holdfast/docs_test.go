@@ -24,7 +24,7 @@ func section(t *testing.T, heading string) string {
 
 // Ensure that docs/cli.md names every field of what --json prints.
 func TestDocs_JSON(t *testing.T) {
-	for heading, value := range map[string]any{"### `lock --json`": lockEvent{}, "### `locks ls --json`": lockInfo{}} {
+	for heading, value := range map[string]any{"### `lock --json`": lockEvent{}, "### `locks ls --json`": lockInfo{}, "### `locks watch --json`": watchEvent{}} {
 		text := section(t, heading)
 		kind := reflect.TypeOf(value)
 		for i := range kind.NumField() {

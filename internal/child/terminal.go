@@ -81,7 +81,8 @@ func (t *terminal) set(group int) bool {
 // Where no shell controls our group nobody would continue us, and it returns at once. That is so in the group
 // of the session's leader: the container's first process, the command of ssh -t.
 //
-// SIGSTOP, because a Go program that has once caught SIGTSTP cannot stop from it any more.
+// SIGSTOP, because a Go program that has once caught SIGTSTP cannot stop from it any more; and not before SIGCONT
+// has come, because another thread may be the first to hear of the stop, and this one goes on for a moment.
 func (t *terminal) stopJob(had bool) {
 	if leader, err := unix.Getsid(0); err != nil || leader == t.group {
 		return
@@ -90,5 +91,10 @@ func (t *terminal) stopJob(had bool) {
 	if had {
 		whom = 0 // the group
 	}
-	_ = syscall.Kill(whom, syscall.SIGSTOP)
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
+	if syscall.Kill(whom, syscall.SIGSTOP) == nil {
+		<-continued
+	}
 }

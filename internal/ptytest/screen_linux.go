@@ -22,6 +22,8 @@ type screen struct {
 	cells      [][]rune
 	row, col   int
 	kept       [][]rune // the regular screen, while the alternate one is shown
+	keptRow    int      // and where its cursor was
+	keptCol    int
 	alternate  bool
 	hidden     bool // the cursor
 	cut        bool // no wrapping
@@ -158,8 +160,10 @@ func (s *screen) mode(body string, on bool) {
 	case "?1049":
 		if on && !s.alternate {
 			s.kept, s.cells = s.cells, blank(s.rows, s.cols)
+			s.keptRow, s.keptCol = s.row, s.col
 		} else if !on && s.alternate {
 			s.cells, s.kept = s.kept, nil
+			s.row, s.col = min(s.keptRow, s.rows-1), min(s.keptCol, s.cols-1)
 		}
 		s.alternate = on
 	}
