@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -92,6 +93,7 @@ func TestSoak(t *testing.T) {
 	}
 	group.Go(func() error { return a.fleet.trouble(ctx, rng(-1)) })
 	group.Go(func() error { return a.renewClients(ctx, rng(-2)) })
+	group.Go(func() error { return a.evict(ctx, rng(-3)) })
 	group.Go(func() error { return watchdog(ctx, team) })
 	memory := &growth{}
 	group.Go(func() error { memory.follow(ctx, a.fleet, length); return nil })
@@ -177,6 +179,25 @@ func (a *arena) renewClients(ctx context.Context, rng *rand.Rand) error {
 	}
 }
 
+// evict is an operator who takes locks away from their holders, who keep others out until their lease is over.
+func (a *arena) evict(ctx context.Context, rng *rand.Rand) error {
+	for {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+		r, err := a.client(rng.IntN(clients)).Evict(ctx, a.spots[rng.IntN(names)].name, "the soak test wants it")
+		switch {
+		case err == nil && len(r.Owners) > 0:
+			a.score.note("evicted")
+		case err == nil, errors.Is(err, client.ErrQuorum), errors.Is(err, client.ErrClosed), errors.Is(err, client.ErrNotHeld), ctx.Err() != nil:
+		default:
+			return fmt.Errorf("evict: %w", err)
+		}
+	}
+}
+
 // closeClient fails if the client does not end; that nodes in trouble have not confirmed its releases is no
 // fault.
 func closeClient(c *client.Client) error {
@@ -230,10 +251,16 @@ func (a *arena) makeSpots() {
 		f := families[i%len(families)]
 		s := &spot{name: fmt.Sprintf("soak/%s/%d", f.name, i), kinds: f.kinds}
 		s.referee = newReferee(s.name, 1)
-		a.spots = append(a.spots, s)
-		if f.name == "all" {
+		switch f.name {
+		case "all":
 			a.all = append(a.all, s)
+		case "semaphore":
+			s.referee = newReferee(s.name, permits)
+			for slot := range permits {
+				s.slots = append(s.slots, newReferee(fmt.Sprint(s.name, " slot ", slot), 1))
+			}
 		}
+		a.spots = append(a.spots, s)
 	}
 }
 

@@ -29,7 +29,7 @@ type spot struct {
 	name    string
 	referee *referee
 	kinds   []kind
-	slots   []*referee // of a semaphore
+	slots   []*referee // of a semaphore, one for each permit
 }
 
 // A kind is one way to use a primitive, and how often it is chosen among those of its name. do returns nil, an
@@ -52,7 +52,12 @@ var families = []struct {
 	{"mutex", []kind{{"lock", 2, lock}, {"try", 1, tryLock}, {"do", 2, do}}},
 	{"mutex", []kind{{"lock", 1, lock}, {"do", 1, do}}},
 	{"all", []kind{{"lock all", 1, lockAll}, {"lock", 6, lock}, {"do", 6, do}, {"try", 1, tryLock}}},
+	{"semaphore", []kind{{"acquire", 3, acquire}, {"try acquire", 1, tryAcquire}}},
+	{"election", []kind{{"elect", 4, elect}, {"observe", 1, observe}}},
 }
+
+// permits is how many a semaphore has.
+const permits = 3
 
 // choose draws a kind of operation.
 func (w *worker) choose() kind {
@@ -227,4 +232,60 @@ func lockAll(ctx context.Context, w *worker, c *client.Client) error {
 		seats = append(seats, seat{spots[l.Name()].referee, l})
 	}
 	return w.stay("lock all", time.Since(began), m.Context(), false, seats...)
+}
+
+func acquire(ctx context.Context, w *worker, c *client.Client) error {
+	wait, cancel := w.patience(ctx)
+	defer cancel()
+	began := time.Now()
+	p, err := c.Semaphore(w.spot.name, permits).Acquire(wait, w.options()...)
+	if err != nil {
+		return err
+	}
+	return w.stayPermitted(ctx, "acquire", time.Since(began), p)
+}
+
+func tryAcquire(ctx context.Context, w *worker, c *client.Client) error {
+	began := time.Now()
+	p, err := c.Semaphore(w.spot.name, permits).TryAcquire(ctx, w.options()...)
+	if err != nil {
+		return err
+	}
+	return w.stayPermitted(ctx, "try acquire", time.Since(began), p)
+}
+
+// stayPermitted goes past two referees: that of the semaphore, who counts, and that of the slot, which is a lock.
+func (w *worker) stayPermitted(ctx context.Context, kind string, waited time.Duration, p *client.Permit) error {
+	defer w.end(ctx, p)
+	return w.stay(kind, waited, p.Context(), false, seat{w.spot.referee, p}, seat{w.spot.slots[p.Slot()], p})
+}
+
+func elect(ctx context.Context, w *worker, c *client.Client) error {
+	wait, cancel := w.patience(ctx)
+	defer cancel()
+	began := time.Now()
+	l, err := c.Elect(wait, w.spot.name, fmt.Sprint("worker ", w.id), w.options()...)
+	if err != nil {
+		return err
+	}
+	defer w.end(ctx, l)
+	return w.stay("elect", time.Since(began), l.Context(), false, seat{w.spot.referee, l})
+}
+
+// observe watches a few changes of leaders.
+func observe(ctx context.Context, w *worker, c *client.Client) error {
+	look, cancel := context.WithTimeoutCause(ctx, time.Duration(w.rng.IntN(1000))*time.Millisecond, errGaveUp)
+	defer cancel()
+	began := time.Now()
+	for leader, err := range c.Observe(look, w.spot.name) {
+		if err != nil {
+			return err
+		}
+		if leader.Name != w.spot.name {
+			return &breach{fmt.Sprintf("observing %s shows the leader of %s", w.spot.name, leader.Name)}
+		}
+		w.a.score.had("observe", time.Since(began))
+		began = time.Now()
+	}
+	return nil
 }
