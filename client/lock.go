@@ -182,7 +182,7 @@ func (c *Client) under(ctx context.Context, l *Lease, f func(ctx context.Context
 		switch {
 		case failed == nil:
 		case !errors.As(failed, &loss):
-			c.set.logger.Warn("release was not confirmed", "lock", l.Name(), "err", failed)
+			c.set.logger.Warn("release was not confirmed", "lock", l.Name(), "token", l.Token(), "err", failed)
 		case !errors.Is(err, error(loss)):
 			err = errors.Join(err, loss)
 		}

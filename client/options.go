@@ -40,8 +40,17 @@ func WithOwner(label string) Option { return func(s *settings) { s.owner = label
 // client may be stricter. Default: a tenth of the client's ttl, at least 100 ms and at most 1 s.
 func WithTimeout(d time.Duration) Option { return func(s *settings) { s.timeout = d } }
 
-// WithLogger makes the client report what its callers cannot see: links that fail and come back, leases
-// that are lost, releases that could not be confirmed. Default: nothing is logged.
+// WithLogger makes the client report what its callers cannot see, or may not look at. Default: nothing is logged.
+// These are all messages, with their levels and attributes; names of locks are in them, secrets never:
+//
+//	ERROR  node has no vote               node, err: it is a server that another node's address has reached, too
+//	WARN   node is down                   node, err: once, when it begins
+//	INFO   node is back                   node
+//	INFO   lost the wake-up subscription  node, err: waiters may learn of a release late until it is up again
+//	WARN   lease lost                     lock, token, cause: expired, stolen, no quorum, or forced
+//	WARN   release was not confirmed      lock, token, err: of Do; the lock may stay for its ttl
+//	WARN   lock revoked                   lock, how (evict or force), owner, token, reason: by this client
+//	WARN   revocation not confirmed       the same, and err
 func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.logger = l } }
 
 // WithGuard makes every lease end this long before its lock, so that what works under [Lease.Context] has time to

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -136,7 +137,7 @@ func (n *notifier) listen(ctx context.Context, i int, s subscriber) {
 			return
 		}
 		if wasUp {
-			n.log.Info("lost the wake-up subscription", "node", i, "err", err)
+			n.log.Info("lost the wake-up subscription", "node", fmt.Sprint(s), "err", err)
 			pause = minBackoff
 		}
 		t := time.NewTimer(pause/2 + rand.N(pause))
