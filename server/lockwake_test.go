@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/internal/clock/clocktest"
 	"github.com/holdfast-dev/holdfast/redlock"
 	"github.com/holdfast-dev/holdfast/server"
 	"github.com/holdfast-dev/holdfast/server/servertest"
@@ -298,6 +299,36 @@ func TestLockWake_FoundExpired(t *testing.T) {
 		time.Sleep(1)
 		c.do("GET x")
 		assert.Equal(t, []string{"c/1 x"}, g.seen())
+	})
+}
+
+// Ensure that who is alive, and when a turn ends, has nothing to do with the wall clock, which may jump.
+func TestLockWake_WallClockJumps(t *testing.T) {
+	for _, step := range []time.Duration{24 * time.Hour, -24 * time.Hour} {
+		bubble(t, server.Config{}, func(t *testing.T, _ *servertest.Node, open func() *talk) {
+			g, c := watchWakes(open, "c/1"), open()
+			turn := 503 * time.Millisecond
+			c.do("SET x v", queued("x", "c/1", 1, -time.Millisecond), queued("x", "c/2", 2, turn), queued("x", "c/3", 3, time.Minute))
+			clocktest.StepWall(t, step)
+			c.do("DEL x")
+			began := clock.Now()
+			assert.Equal(t, []string{"c/2 x"}, g.seen(), step)
+			g.want("*3", "$7", "message", "$15", "holdfast:wake:c", "$5", "c/3 x")
+			assert.Equal(t, turn, clock.Since(began), step)
+		})
+	}
+}
+
+// Ensure that a lock that expired while the machine was suspended, when timers stand still, wakes its waiter soon
+// after.
+func TestLockWake_Suspended(t *testing.T) {
+	bubble(t, server.Config{Hz: 10}, func(t *testing.T, _ *servertest.Node, open func() *talk) {
+		g, c := watchWakes(open, "c/1"), open()
+		c.do("SET x v PX 60000", queued("x", "c/1", 1, 2*time.Hour))
+		clocktest.Suspend(t, time.Hour)
+		began := clock.Now()
+		g.want("*3", "$7", "message", "$15", "holdfast:wake:c", "$5", "c/1 x")
+		assert.LessOrEqual(t, clock.Since(began), 100*time.Millisecond)
 	})
 }
 

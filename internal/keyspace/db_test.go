@@ -193,7 +193,11 @@ func TestKeyspace_Model(t *testing.T) {
 				for i := range m.dbs {
 					due += len(m.dbs[i]) - len(m.live(i))
 				}
-				removed, more := ks.ExpireCycle(m.now, time.Minute)
+				cycle := ks.ExpireCycle
+				if rapid.Bool().Draw(t, "due only") {
+					cycle = ks.ExpireDue
+				}
+				removed, more := cycle(m.now, time.Minute)
 				require.Equal(t, due, removed)
 				require.False(t, more)
 			},
@@ -334,7 +338,11 @@ func TestExpireCycle_Budget(t *testing.T) {
 	assert.False(t, more)
 	total, calls := 0, 0
 	for more = true; more; calls++ {
-		removed, more = ks.ExpireCycle(5, 0)
+		cycle := ks.ExpireCycle
+		if calls%2 == 0 {
+			cycle = ks.ExpireDue
+		}
+		removed, more = cycle(5, 0)
 		assert.LessOrEqual(t, removed, cycleBatch)
 		total += removed
 	}
@@ -345,13 +353,15 @@ func TestExpireCycle_Budget(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// Ensure that the cycle finishes a resize that nobody's operations push on.
+// Ensure that the cycle finishes a resize that nobody's operations push on, and that expiring by itself does not.
 func TestExpireCycle_Resizes(t *testing.T) {
 	ks := New(1)
 	db := ks.DB(0)
 	for i := 0; !db.dict.resizing || i < 5000; i++ {
 		db.SetBytes(key(i), nil)
 	}
+	ks.ExpireDue(1, time.Minute)
+	assert.True(t, db.dict.resizing)
 	ks.ExpireCycle(1, time.Minute)
 	assert.False(t, db.dict.resizing)
 }
