@@ -235,13 +235,18 @@ func (c *Client) closeNodes() {
 	wg.Wait()
 }
 
-// unlockAll releases all leases at once and returns the first error that is no loss.
+// unlockAll releases all leases, as many at a time as are renewed, and returns the first error that is no loss.
 func (c *Client) unlockAll(ctx context.Context) error {
 	leases := c.dog.leases()
 	errs := make([]error, len(leases))
 	var wg sync.WaitGroup
+	places := make(chan struct{}, maxFlying) // more would only overflow what waits for a node
 	for i, l := range leases {
-		wg.Go(func() { errs[i] = l.Unlock(ctx) })
+		places <- struct{}{}
+		wg.Go(func() {
+			errs[i] = l.Unlock(ctx)
+			<-places
+		})
 	}
 	wg.Wait()
 	for i, err := range errs {

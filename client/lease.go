@@ -236,7 +236,9 @@ func (l *Lease) lose(cause error) {
 		l.giveUp()
 	}
 	l.c.set.observers.lost(l, cause)
-	l.c.set.logger.Warn("lease lost", "lock", loss.Name, "token", loss.Token, "cause", cause)
+	l.c.background.Go(func() { // other leases must not wait for a log
+		l.c.set.logger.Warn("lease lost", "lock", loss.Name, "token", loss.Token, "cause", cause)
+	})
 }
 
 // giveUp has the lock of a lost lease released in the background.

@@ -21,9 +21,10 @@ type slowNode struct {
 	delay func() time.Duration // negative: renewals hang
 
 	mu       sync.Mutex
-	waiting  int // renewals that were not answered yet
-	most     int
+	waiting  map[redlock.Op]int // requests that were not answered yet
+	most     map[redlock.Op]int
 	renewals int
+	released int
 	perTick  map[int64]int // renewals that came in each tick
 }
 
@@ -40,17 +41,23 @@ func (n *slowNode) Send(req redlock.Request, reply func(redlock.Reply)) {
 		delay = n.delay()
 		n.mu.Lock()
 		n.renewals++
-		n.waiting++
-		n.most = max(n.most, n.waiting)
 		n.perTick[tickOf(clock.Now())]++
 		n.mu.Unlock()
 	}
+	if req.Op == redlock.OpRelease {
+		delay = 10 * time.Millisecond
+		n.mu.Lock()
+		n.released++
+		n.mu.Unlock()
+	}
+	n.mu.Lock()
+	n.waiting[req.Op]++
+	n.most[req.Op] = max(n.most[req.Op], n.waiting[req.Op])
+	n.mu.Unlock()
 	answer := func() {
-		if req.Op == redlock.OpRenew {
-			n.mu.Lock()
-			n.waiting--
-			n.mu.Unlock()
-		}
+		n.mu.Lock()
+		n.waiting[req.Op]--
+		n.mu.Unlock()
 		reply(r)
 	}
 	if delay < 0 { // as by a link: everything is answered in a bounded time
@@ -61,7 +68,7 @@ func (n *slowNode) Send(req redlock.Request, reply func(redlock.Reply)) {
 
 // slowClient returns a client of one such node, and a function that takes n locks at the same moment.
 func slowClient(t *testing.T, delay func() time.Duration) (n *slowNode, c *Client, take func(n int, opts ...LockOption) []*Lease) {
-	n = &slowNode{delay: delay, perTick: make(map[int64]int)}
+	n = &slowNode{delay: delay, perTick: make(map[int64]int), waiting: make(map[redlock.Op]int), most: make(map[redlock.Op]int)}
 	c, err := New([]redlock.Node{n})
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close(context.Background()) })
@@ -84,11 +91,11 @@ func slowClient(t *testing.T, delay func() time.Duration) (n *slowNode, c *Clien
 // Ensure that of thousands of leases that were taken at one moment none is lost, and that the burst is spread
 // over time.
 func TestWatchdog_Burst(t *testing.T) {
-	const many = 4 * maxFlying
+	const many = 2 * maxFlying
 	synctest.Test(t, func(t *testing.T) {
 		n, _, take := slowClient(t, func() time.Duration { return 20 * time.Millisecond })
 		leases := take(many)
-		rounds := 12
+		rounds := 6
 		for range rounds {
 			time.Sleep(DefaultTTL / 3)
 			for _, l := range leases {
@@ -107,6 +114,20 @@ func TestWatchdog_Burst(t *testing.T) {
 			}
 		}
 		assert.Less(t, worst, many/50, "they do not come together any more")
+	})
+}
+
+// Ensure that Close releases thousands of leases, not more at a time than a link can take.
+func TestClose_Crowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c, take := slowClient(t, func() time.Duration { return 0 })
+		leases := take(2 * maxFlying)
+		require.NoError(t, c.Close(context.Background()))
+		for _, l := range leases {
+			require.ErrorIs(t, l.Err(), ErrReleased)
+		}
+		assert.Equal(t, len(leases), n.released)
+		assert.Equal(t, maxFlying, n.most[redlock.OpRelease])
 	})
 }
 
@@ -149,7 +170,7 @@ func TestWatchdog_EndsWhileRenewalsHang(t *testing.T) {
 			}()
 		}
 		urgent := take(10, TTL(6*time.Second))
-		take(4*maxFlying, TTL(6*time.Second))
+		take(2*maxFlying, TTL(6*time.Second))
 		for _, l := range short { // they cannot be renewed, and end all the same
 			<-l.Lost()
 			assert.LessOrEqual(t, time.Since(began), 3*time.Second)
@@ -157,8 +178,8 @@ func TestWatchdog_EndsWhileRenewalsHang(t *testing.T) {
 		}
 		time.Sleep(began.Add(4500 * time.Millisecond).Sub(time.Now()))
 		n.mu.Lock()
-		assert.GreaterOrEqual(t, n.most, maxFlying, "as many as may be")
-		assert.LessOrEqual(t, n.most, maxFlying+len(short), "and no more but for rounds that ended with their lease")
+		assert.GreaterOrEqual(t, n.most[redlock.OpRenew], maxFlying, "as many as may be")
+		assert.LessOrEqual(t, n.most[redlock.OpRenew], maxFlying+len(short), "and no more but for rounds that ended with their lease")
 		n.mu.Unlock()
 		mu.Lock()
 		hangs = false
