@@ -75,16 +75,21 @@ func TestREADME_Commands(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		begins, want string
+		typed        string // how the line, %s, is run, if not alone
 	}{
-		{`curl -s -H`, `^\{"lease":"[0-9a-f]{32}","name":"orders/42","token":\d+,"ttl":"15s",.*"nodes":"[345]/5"\}$`},
-		{`curl -s -X PUT`, `"token":\d+,"ttl":"15s"`},
-		{`curl -s -X DELETE`, `^$`},
-		{`curl -s http`, `"name":"orders/42","held":false`},
-		{`holdfast lock backup`, `^rsync under backup$`},
-		{`holdfast lock --try`, `^report.sh under jobs/nightly$`},
-		{`holdfast locks ls`, `^NAME +OWNER`},
-		{`holdfast locks inspect`, `^name +backup$`},
-		{`redis-cli`, `^OK$`},
+		{`curl -s -H`, `^\{"lease":"[0-9a-f]{32}","name":"orders/42","token":\d+,"ttl":"15s",.*"nodes":"[345]/5"\}$`, ``},
+		{`curl -s -X PUT`, `"token":\d+,"ttl":"15s"`, ``},
+		{`curl -s -X DELETE`, `^$`, ``},
+		{`curl -s http`, `"name":"orders/42","held":false`, ``},
+		{`holdfast lock backup`, `^rsync under backup$`, ``},
+		{`holdfast lock --try`, `^report.sh under jobs/nightly$`, ``},
+		{`holdfast lock --slots`, `^report.sh under thumbnails:slot:[012]$`, ``},
+		{`holdfast locks ls`, `^NAME +OWNER`, ``},
+		{`holdfast locks inspect`, `^name +backup$`, ``},
+		{`holdfast locks watch`, ` held +backup by `, `holdfast lock backup -- timeout --preserve-status -s INT 2 %s`},
+		{`holdfast locks evict`, `^evicted from backup: `, `holdfast lock backup -- sh -c "%s" || test $? -eq 76`},
+		{`eval`, ``, `bash -c '%s && complete -p holdfast >/dev/null'`},
+		{`redis-cli`, `^OK$`, ``},
 	} {
 		line := ""
 		for _, block := range readmeBlocks(t, "") {
@@ -97,6 +102,9 @@ func TestREADME_Commands(t *testing.T) {
 		require.NotEmptyf(t, line, "the README has no line %q", tt.begins)
 		if strings.HasPrefix(line, "redis-cli") {
 			program(t, "redis-cli") // skips or fails where there is none
+		}
+		if tt.typed != "" {
+			line = fmt.Sprintf(tt.typed, strings.TrimSpace(strings.Split(line, " #")[0]))
 		}
 		first, wait := shell(line)
 		assert.Equal(t, "exit 0", wait(), line)

@@ -24,7 +24,8 @@ func section(t *testing.T, heading string) string {
 
 // Ensure that docs/cli.md names every field of what --json prints.
 func TestDocs_JSON(t *testing.T) {
-	for heading, value := range map[string]any{"### `lock --json`": lockEvent{}, "### `locks ls --json`": lockInfo{}, "### `locks watch --json`": watchEvent{}} {
+	for heading, value := range map[string]any{"### `lock --json`": lockEvent{}, "### `locks ls --json`": lockInfo{}, "### `locks watch --json`": watchEvent{},
+		"### `locks evict --json`": revocationInfo{}} {
 		text := section(t, heading)
 		kind := reflect.TypeOf(value)
 		for i := range kind.NumField() {
@@ -32,9 +33,13 @@ func TestDocs_JSON(t *testing.T) {
 			assert.Contains(t, text, "| `"+name+"` |", heading)
 		}
 	}
-	for kind, i := reflect.TypeFor[answer](), 0; i < kind.NumField(); i++ {
-		name, _, _ := strings.Cut(kind.Field(i).Tag.Get("json"), ",")
-		assert.Contains(t, section(t, "### `locks ls --json`"), "`"+name+"`")
+	for heading, value := range map[string]any{"### `locks ls --json`": answer{}, "### `locks evict --json`": ownerInfo{}} {
+		text := section(t, heading)
+		kind := reflect.TypeOf(value)
+		for i := range kind.NumField() {
+			name, _, _ := strings.Cut(kind.Field(i).Tag.Get("json"), ",")
+			assert.Contains(t, text, "`"+name+"`")
+		}
 	}
 }
 

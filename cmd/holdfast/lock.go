@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -26,12 +28,15 @@ type lockCommand struct {
 	OnLost child.Loss     `name:"on-lost" default:"term" env:"HOLDFAST_ON_LOST" placeholder:"ACTION" complete:"term,term:5s,kill,ignore" help:"What is done to a command whose lock is about to end or is lost: term, term:DURATION, kill or ignore, see above (${env}). Default: term."`
 	Guard  *time.Duration `placeholder:"DURATION" help:"How long before its end a lock that cannot be renewed counts as about to end, at most half of --ttl. Default: a third of --ttl, and no less than the DURATION of --on-lost."`
 	Owner  string         `env:"HOLDFAST_OWNER" placeholder:"TEXT" help:"What others are shown as the holder (${env}). Default: host name and process id."`
+	Meta   []string       `sep:"none" placeholder:"KEY=VALUE" help:"What others are shown beside the owner; may be given again. Never secret."`
+	Slots  *int           `placeholder:"K" help:"Let K run at the same time: NAME is a semaphore of K slots, and LOCK_SLOT says which of them it is, from 0. All that use it must say the same K."`
 	JSON   bool           `name:"json" help:"Write what this program itself has to say to standard error as JSON, one object per line."`
 
 	Name    string   `arg:"" help:"Name of the lock."`
 	Command []string `arg:"" passthrough:"partial" complete:"command" help:"Command and its arguments, after --. It runs without a shell and gets LOCK_NAME, LOCK_TOKEN and LOCK_DEADLINE in its environment."`
 
-	guard time.Duration // what Guard comes to
+	guard time.Duration     // what Guard comes to
+	meta  map[string]string // what Meta comes to
 	says  *messages
 }
 
@@ -67,6 +72,24 @@ func (cmd *lockCommand) Validate() error {
 	if cmd.Wait != nil && *cmd.Wait < 0 {
 		return fmt.Errorf("--wait %v: negative", *cmd.Wait)
 	}
+	cmd.meta = nil
+	for _, pair := range cmd.Meta {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			return fmt.Errorf("--meta %q: must be KEY=VALUE", pair)
+		}
+		if _, twice := cmd.meta[key]; twice {
+			return fmt.Errorf("--meta %q: %s is given twice", pair, key)
+		}
+		if cmd.meta == nil {
+			cmd.meta = make(map[string]string)
+		}
+		cmd.meta[key] = value
+	}
+	return cmd.validateGuard()
+}
+
+func (cmd *lockCommand) validateGuard() error {
 	most, grace := cmd.TTL/2, cmd.OnLost.Grace()
 	switch {
 	case cmd.Guard == nil && grace > most:
@@ -143,7 +166,7 @@ func (cmd *lockCommand) run() error {
 }
 
 // acquire waits for the lock; a signal that would end the process ends the wait.
-func (cmd *lockCommand) acquire(c *client.Client) (*client.Lease, error) {
+func (cmd *lockCommand) acquire(c *client.Client) (*holding, error) {
 	ctx, interrupted := untilSignal(context.Background())
 	defer interrupted()
 	switch {
@@ -154,12 +177,8 @@ func (cmd *lockCommand) acquire(c *client.Client) (*client.Lease, error) {
 	case cmd.Wait != nil:
 		cmd.Try = true
 	}
-	acquire := c.Lock
-	if cmd.Try {
-		acquire = c.TryLock
-	}
 	told := cmd.tellWaiting(ctx, c)
-	lease, err := acquire(ctx, cmd.Name)
+	lease, err := cmd.take(ctx, c)
 	told()
 	if sig, ok := interrupted(); ok {
 		if err == nil {
@@ -177,6 +196,39 @@ func (cmd *lockCommand) acquire(c *client.Client) (*client.Lease, error) {
 	default:
 		return nil, &exitError{exitNotAcquired, fmt.Errorf("not acquired: %w", err)}
 	}
+}
+
+// holding is what the command runs under.
+type holding struct {
+	*client.Lease
+	slot *int // of a semaphore
+}
+
+// take is one call of the client, whichever the flags ask for.
+func (cmd *lockCommand) take(ctx context.Context, c *client.Client) (*holding, error) {
+	meta := client.Meta(cmd.meta)
+	if cmd.Slots != nil {
+		s := c.Semaphore(cmd.Name, *cmd.Slots)
+		acquire := s.Acquire
+		if cmd.Try {
+			acquire = s.TryAcquire
+		}
+		permit, err := acquire(ctx, meta)
+		if err != nil {
+			return nil, err
+		}
+		slot := permit.Slot()
+		return &holding{permit.Lease, &slot}, nil
+	}
+	acquire := c.Lock
+	if cmd.Try {
+		acquire = c.TryLock
+	}
+	lease, err := acquire(ctx, cmd.Name, meta)
+	if err != nil {
+		return nil, err
+	}
+	return &holding{Lease: lease}, nil
 }
 
 // When to say for whom we wait, and how often to see whether that has changed.
@@ -202,11 +254,16 @@ func (cmd *lockCommand) tellWaiting(ctx context.Context, c *client.Client) (stop
 			case <-ctx.Done():
 				return
 			}
+			if cmd.Slots != nil {
+				e := lockEvent{Event: "waiting", Name: cmd.Name}
+				cmd.says.say(e, "waiting for one of the %d slots of %s", *cmd.Slots, printable(cmd.Name))
+				return
+			}
 			state, err := c.Inspect(ctx, cmd.Name)
-			if err != nil || state.Free() || state.Holder.Digest == last {
+			if err != nil || len(ownersOf(state)) == 0 || ownersOf(state)[0].Digest == last {
 				continue
 			}
-			last = state.Holder.Digest
+			last = ownersOf(state)[0].Digest
 			cmd.sayWaiting(state)
 		}
 	}()
@@ -217,9 +274,10 @@ func (cmd *lockCommand) tellWaiting(ctx context.Context, c *client.Client) (stop
 }
 
 func (cmd *lockCommand) sayWaiting(state *client.State) {
-	holder, left := orDash(state.Holder.Label), remaining(state.Holder.Remaining)
-	e := lockEvent{Event: "waiting", Name: cmd.Name, Owner: state.Holder.Label, Remaining: left, Waiting: &state.Waiting}
-	cmd.says.say(e, "waiting for lock %s, held by %s for another %s unless it is renewed, %d waiting", printable(cmd.Name), holder, left, state.Waiting)
+	holder := ownersOf(state)[0]
+	left := remaining(holder.Remaining)
+	e := lockEvent{Event: "waiting", Name: cmd.Name, Owner: holder.Label, Remaining: left, Waiting: &state.Waiting}
+	cmd.says.say(e, "waiting for lock %s, held by %s for another %s unless it is renewed, %d waiting", printable(cmd.Name), orDash(holder.Label), left, state.Waiting)
 }
 
 // untilSignal returns a context that ends with the first signal to end, and a function that stops waiting for one and
@@ -260,18 +318,21 @@ func untilSignal(parent context.Context) (context.Context, func() (syscall.Signa
 }
 
 // runUnder runs the command under the lease and releases it.
-func (cmd *lockCommand) runUnder(lease *client.Lease, argv []string) error {
+func (cmd *lockCommand) runUnder(lease *holding, argv []string) error {
 	signals := make(chan os.Signal, 16)
 	if list := child.Signals(); len(list) > 0 {
 		signal.Notify(signals, list...)
 		defer signal.Stop(signals)
 	}
 	deadline := lease.Deadline().Format(time.RFC3339Nano)
-	env := append(os.Environ(),
+	env := append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LOCK_SLOT=") }), // of an outer lock
 		"LOCK_NAME="+lease.Name(),
 		"LOCK_TOKEN="+strconv.FormatInt(lease.Token(), 10),
 		"LOCK_DEADLINE="+deadline)
-	cmd.says.say(lockEvent{Event: "acquired", Name: lease.Name(), Token: lease.Token(), Deadline: deadline}, "")
+	if lease.slot != nil {
+		env = append(env, "LOCK_SLOT="+strconv.Itoa(*lease.slot))
+	}
+	cmd.says.say(lockEvent{Event: "acquired", Name: lease.Name(), Token: lease.Token(), Slot: lease.slot, Deadline: deadline}, "")
 	exit, runErr := child.Run(child.Command{
 		Argv: argv, Env: env, Guard: cmd.guard, Loss: cmd.OnLost, Signals: signals,
 		Notify: func(step child.Step) { cmd.sayStep(lease, step) },
@@ -299,7 +360,7 @@ func (cmd *lockCommand) runUnder(lease *client.Lease, argv []string) error {
 }
 
 // sayStep says at once what was done to the command, since it may take its time to end.
-func (cmd *lockCommand) sayStep(lease *client.Lease, step child.Step) {
+func (cmd *lockCommand) sayStep(lease *holding, step child.Step) {
 	left := lease.Remaining()
 	when := "is lost"
 	if left > 0 {

@@ -12,6 +12,8 @@ type locksCommand struct {
 	Ls      locksLsCommand      `cmd:"" help:"List the locks that are held."`
 	Inspect locksInspectCommand `cmd:"" help:"Show one lock and what each node says of it."`
 	Watch   locksWatchCommand   `cmd:"" help:"Show who gets and leaves which lock, until Ctrl-C."`
+	Evict   locksEvictCommand   `cmd:"" help:"Take a lock from its holder when it ends: no more renewals."`
+	Release locksReleaseCommand `cmd:"" help:"Take a lock from its holder now, which breaks exclusion."`
 }
 
 // askTimeout bounds a question to the nodes.

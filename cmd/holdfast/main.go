@@ -31,7 +31,7 @@ type commandLine struct {
 	Server  serverCommand  `cmd:"" help:"Run one node, which any Redis client can talk to."`
 	Lockd   lockdCommand   `cmd:"" help:"Run the HTTP API for programs in any language."`
 	Lock    lockCommand    `cmd:"" help:"Run a command while holding a lock."`
-	Locks   locksCommand   `cmd:"" help:"Look at locks."`
+	Locks   locksCommand   `cmd:"" help:"Look at locks, and take them away."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	Completion completionCommand `cmd:"" help:"Print a script that makes a shell complete command lines."`

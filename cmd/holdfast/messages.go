@@ -18,6 +18,7 @@ type lockEvent struct {
 	Event     string `json:"event"`
 	Name      string `json:"name"`
 	Token     int64  `json:"token,omitempty"`
+	Slot      *int   `json:"slot,omitempty"`      // of --slots
 	Deadline  string `json:"deadline,omitempty"`  // when the lock ends unless it is renewed
 	Owner     string `json:"owner,omitempty"`     // waiting: who has the lock
 	Remaining string `json:"remaining,omitempty"` // until the lock ends unless it is renewed
