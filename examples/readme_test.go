@@ -86,7 +86,7 @@ func TestREADME_Commands(t *testing.T) {
 		{`holdfast lock --slots`, `^report.sh under thumbnails:slot:[012]$`, ``},
 		{`holdfast locks ls`, `^NAME +OWNER`, ``},
 		{`holdfast locks inspect`, `^name +backup$`, ``},
-		{`holdfast locks watch`, ` held +backup by `, `holdfast lock backup -- timeout --preserve-status -s INT 2 %s`},
+		{`holdfast locks watch`, ` held +backup by `, `holdfast lock backup -- timeout --foreground --preserve-status -s INT 2 %s`},
 		{`holdfast locks evict`, `^evicted from backup: `, `holdfast lock backup -- sh -c "%s" || test $? -eq 76`},
 		{`eval`, ``, `bash -c '%s && complete -p holdfast >/dev/null'`},
 		{`redis-cli`, `^OK$`, ``},

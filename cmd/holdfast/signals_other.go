@@ -4,7 +4,9 @@ package main
 
 import "os"
 
-// There are no such signals here; a new size is noticed at the next second.
+var endSignals = []os.Signal{os.Interrupt}
+
+// There are no others here; a new size is noticed at the next second.
 var resizeSignals, stopSignals []os.Signal
 
 func stopSelf() {}

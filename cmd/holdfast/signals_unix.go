@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// What a terminal tells those who draw on it: its size has changed; Ctrl-Z.
+// What ends a program, and what a terminal tells those who draw on it: its size has changed; Ctrl-Z.
 var (
+	endSignals    = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 	resizeSignals = []os.Signal{syscall.SIGWINCH}
 	stopSignals   = []os.Signal{syscall.SIGTSTP}
 )

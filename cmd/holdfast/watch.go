@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -52,13 +53,14 @@ func (cmd *locksWatchCommand) Validate() error {
 }
 
 func (cmd *locksWatchCommand) Run() error {
-	ctx, stop := untilTold()
-	defer stop()
 	c, err := cmd.open()
 	if err != nil {
 		return err
 	}
 	defer shutDown(c.Close)
+	// Unlike elsewhere the second signal does not end the process either, before the terminal is as it was.
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals...)
+	defer stop()
 	var view watchView = &watchLines{out: os.Stdout, json: cmd.JSON}
 	if !cmd.JSON && term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("TERM") != "dumb" {
 		view = newWatchTable(os.Stdout, cmd.Prefix)

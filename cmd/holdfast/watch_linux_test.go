@@ -34,7 +34,7 @@ func has(pattern string) func(ptytest.Shown) bool {
 // gives the terminal back as it was.
 func TestWatch_Terminal(t *testing.T) {
 	env := here(t)
-	cmd := exec.Command("sh", "-c", `trap : INT; echo kept; holdfast locks watch --every 100ms; echo "code $?"; cat`)
+	cmd := exec.Command("sh", "-c", `trap : INT QUIT; echo kept; holdfast locks watch --every 100ms; echo "code $?"; cat`)
 	cmd.Env = env
 	w := ptytest.Start(t, 12, 100, cmd)
 	w.Await("a table", func(s ptytest.Shown) bool {
@@ -59,7 +59,7 @@ func TestWatch_Terminal(t *testing.T) {
 	require.NoError(t, lease.Unlock(t.Context()))
 	w.Await("two, and their end", has(`^2 locks  (.*\n)+.* released +"a new one" by newcomer`))
 
-	w.Send("\x03")
+	w.Send("\x03\x03\x1c\x03") // in a hurry
 	w.Await("the screen as it was", func(s ptytest.Shown) bool {
 		return !s.Alternate && s.Cursor && s.Wrap && s.Lines[0] == "kept" && has(`^orders:7 (.*\n)+code 0$`)(s)
 	})
