@@ -25,7 +25,7 @@ func section(t *testing.T, heading string) string {
 // Ensure that docs/cli.md names every field of what --json prints.
 func TestDocs_JSON(t *testing.T) {
 	for heading, value := range map[string]any{"### `lock --json`": lockEvent{}, "### `locks ls --json`": lockInfo{}, "### `locks watch --json`": watchEvent{},
-		"### `locks evict --json`": revocationInfo{}} {
+		"### `locks evict --json`": revocationInfo{}, "### `version --json`": versionInfo{}} {
 		text := section(t, heading)
 		kind := reflect.TypeOf(value)
 		for i := range kind.NumField() {

@@ -29,7 +29,7 @@ type lockCommand struct {
 	Guard  *time.Duration `placeholder:"DURATION" help:"How long before its end a lock that cannot be renewed counts as about to end, at most half of --ttl. Default: a third of --ttl, and no less than the DURATION of --on-lost."`
 	Owner  string         `env:"HOLDFAST_OWNER" placeholder:"TEXT" help:"What others are shown as the holder (${env}). Default: host name and process id."`
 	Meta   []string       `sep:"none" placeholder:"KEY=VALUE" help:"What others are shown beside the owner; may be given again. Never secret."`
-	Slots  *int           `placeholder:"K" help:"Let K run at the same time: NAME is a semaphore of K slots, and LOCK_SLOT says which of them it is, from 0. All that use it must say the same K."`
+	Slots  *int           `placeholder:"K" help:"Let K run at the same time: NAME is a semaphore of K slots, and LOCK_SLOT says which of them it is, from 0. All that use NAME must say the same K, and tokens compare only within a slot."`
 	JSON   bool           `name:"json" help:"Write what this program itself has to say to standard error as JSON, one object per line."`
 
 	Name    string   `arg:"" help:"Name of the lock."`

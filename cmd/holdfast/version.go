@@ -6,9 +6,22 @@ import (
 	"runtime/debug"
 )
 
-type versionCommand struct{}
+type versionCommand struct {
+	JSON bool `name:"json" help:"Print a JSON object."`
+}
 
-func (*versionCommand) Run() error {
+// A versionInfo is what --json shows.
+type versionInfo struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
+
+func (cmd *versionCommand) Run() error {
+	if cmd.JSON {
+		return printJSON(versionInfo{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH})
+	}
 	fmt.Printf("holdfast %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }
