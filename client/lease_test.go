@@ -187,7 +187,7 @@ func TestLease_Forced(t *testing.T) {
 		}
 		operator, err := redlock.New(links, redlock.Options{})
 		require.NoError(t, err)
-		_, err = operator.Force(ctx, "x", state.Holder.Digest)
+		_, err = operator.Force(ctx, "x", state.Holder.Digest, "")
 		require.NoError(t, err)
 		cause, after := lossOf(t, l)
 		require.ErrorIs(t, cause, client.ErrForced)

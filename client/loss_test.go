@@ -64,13 +64,13 @@ var losses = map[string]loss{
 		}},
 	"forced": {cause: client.ErrForced, by: client.DefaultTTL / 3, play: func(t *testing.T, g *lossGround) {
 		g.operate(t, func(q *redlock.Quorum, digest string) error {
-			_, err := q.Force(context.Background(), "x", digest)
+			_, err := q.Force(context.Background(), "x", digest, "")
 			return err
 		})
 	}},
 	"evicted": {cause: client.ErrForced, by: client.DefaultTTL / 3, play: func(t *testing.T, g *lossGround) {
 		g.operate(t, func(q *redlock.Quorum, digest string) error {
-			_, err := q.Evict(context.Background(), "x", digest)
+			_, err := q.Evict(context.Background(), "x", digest, "")
 			return err
 		})
 	}},

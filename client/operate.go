@@ -82,7 +82,7 @@ const (
 // A revocation is one call of Evict or ForceUnlock.
 type revocation struct {
 	what, name, reason string
-	by                 func(ctx context.Context, name, digest string) (*redlock.Revocation, error)
+	by                 func(ctx context.Context, name, digest, reason string) (*redlock.Revocation, error)
 	kind               whose
 }
 
@@ -107,7 +107,7 @@ func (c *Client) revoke(ctx context.Context, r revocation, opts []RevokeOption) 
 	errs := make([]error, len(owners))
 	var wg sync.WaitGroup
 	for i, h := range owners {
-		wg.Go(func() { done[i], errs[i] = r.by(ctx, r.name, h.Digest) })
+		wg.Go(func() { done[i], errs[i] = r.by(ctx, r.name, h.Digest, r.reason) })
 	}
 	wg.Wait()
 	result := &Revocation{Name: r.name, Reason: r.reason, Owners: owners}

@@ -111,7 +111,7 @@ func (l *lease) agree(now clock.Instant) {
 	}
 	for i := range l.members {
 		if m := &l.members[i]; m.granted && !m.stored {
-			l.send(i, Request{Op: OpRaise, Token: l.token})
+			l.send(i, Request{Op: OpRaise, Token: l.token, Vote: m.vote.Fence})
 		}
 	}
 }
@@ -182,7 +182,7 @@ func (l *lease) attemptError(names []string) error {
 // heldError describes the owner that was met at most nodes.
 func (l *lease) heldError(granted, held int) *HeldError {
 	e := &HeldError{Name: l.request.Name, Granted: granted, Held: held}
-	seen := map[string]int{}
+	seen, owners := map[string]int{}, map[string]bool{}
 	turns := 0
 	var left []time.Duration
 	for _, m := range l.members {
@@ -194,6 +194,11 @@ func (l *lease) heldError(granted, held int) *HeldError {
 			turns++
 			continue
 		}
+		if m.vote.Shared {
+			owners[""] = true // readers are one: nodes may name different ones, and that is no split vote
+		} else {
+			owners[m.vote.Digest] = true
+		}
 		seen[m.vote.Digest]++
 		if seen[m.vote.Digest] > seen[e.Digest] || e.Digest == "" {
 			e.Digest = m.vote.Digest
@@ -202,10 +207,11 @@ func (l *lease) heldError(granted, held int) *HeldError {
 	for _, m := range l.members {
 		if m.vote.Status == StatusHeld && !m.vote.Turn && m.vote.Digest == e.Digest && m.vote.Recorded {
 			e.Label, e.Meta, e.Recorded = m.vote.Label, m.vote.Meta, true
+			e.Shared = e.Shared || m.vote.Shared
 			e.Token = max(e.Token, m.vote.Token)
 		}
 	}
-	e.Owners = len(seen)
+	e.Owners = len(owners)
 	if e.Turn = turns > held/2; e.Turn {
 		e.Recorded = true // whoever was woken is one of ours
 	}

@@ -2,6 +2,8 @@ package redlock
 
 import (
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +34,13 @@ func TestDecode(t *testing.T) {
 		{OpAcquire, []any{"turn", int64(500)}, Reply{Status: StatusHeld, Turn: true, Recorded: true, Remaining: 500 * time.Millisecond}},
 		{OpAcquire, []any{"turn"}, Reply{}},
 		{OpRenew, []any{"turn", int64(500)}, Reply{}},
-		{OpAcquire, "forced", Reply{Status: StatusForced}},
+		{OpAcquire, []any{"forced", "e", `"a\x00\n"`}, Reply{Status: StatusForced, Evicted: true, Reason: "a\x00\n"}},
+		{OpAcquire, []any{"forced", "f", `""`}, Reply{Status: StatusForced}},
+		{OpAcquire, []any{"forced", "f", "none of ours"}, Reply{Status: StatusForced}},
+		{OpAcquire, []any{"forced", "f", strconv.Quote(strings.Repeat("x", MaxReason+1))}, Reply{Status: StatusForced}},
+		{OpAcquire, "forced", Reply{}},
+		{OpAcquire, []any{"read", int64(1500), "d", "7;5;a;1;wm;m"},
+			Reply{Status: StatusHeld, Shared: true, Remaining: 1500 * time.Millisecond, Digest: "d", Label: "w", Meta: "m;m", Token: 7, Recorded: true}},
 		{OpAcquire, "ok", Reply{}},
 		{OpAcquire, nil, Reply{}},
 		{OpAcquire, []any{}, Reply{}},
@@ -41,21 +49,33 @@ func TestDecode(t *testing.T) {
 		{OpLift, "ok", Reply{Status: StatusOK}},
 		{OpLift, "lost", Reply{}},
 		{OpRaise, "lost", Reply{Status: StatusLost}},
-		{OpRaise, "forced", Reply{}},
+		{OpRaise, []any{"forced", "e", `""`}, Reply{}},
 		{OpRenew, []any{"extended", int64(7)}, Reply{Status: StatusExtended, Fence: 7}},
 		{OpRenew, "extended", Reply{}},
 		{OpRenew, "healed", Reply{Status: StatusHealed}},
 		{OpRenew, "lost", Reply{Status: StatusLost}},
-		{OpRenew, "forced", Reply{Status: StatusForced}},
+		{OpRenew, []any{"forced", "e", `"x"`}, Reply{Status: StatusForced, Evicted: true, Reason: "x"}},
 		{OpRelease, "ok", Reply{Status: StatusOK}},
 		{OpRelease, "lost", Reply{Status: StatusLost}},
 		{OpLeave, "ok", Reply{Status: StatusOK}},
 		{OpEvict, []any{"ok", int64(0)}, Reply{Status: StatusOK}},
 		{OpForce, []any{"ok", int64(5)}, Reply{Status: StatusOK, Remaining: 5 * time.Millisecond}},
-		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2)}, Reply{Status: StatusOK, Fence: 3, Waiting: 2}},
-		{OpInspect, []any{"ok", int64(3), "d", int64(9), "1;5;;0;m", int64(2)},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2), int64(0), []any{}}, Reply{Status: StatusOK, Fence: 3, Waiting: 2}},
+		{OpInspect, []any{"ok", int64(3), "d", int64(9), "1;5;;0;m", int64(2), int64(0), []any{}},
 			Reply{Status: StatusOK, Fence: 3, Digest: "d", Remaining: 9 * time.Millisecond, Meta: "m", Token: 1, Recorded: true, Waiting: 2}},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2), int64(7), []any{"r", int64(5), "1;5;;0;m"}},
+			Reply{Status: StatusOK, Fence: 3, Waiting: 2, Reading: 7, Readers: []Holder{
+				{Digest: "r", Meta: "m", Token: 1, Remaining: 5 * time.Millisecond, Recorded: true, Shared: true, Nodes: 1}}}},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2), int64(7), []any{"r", int64(5)}}, Reply{}},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2), int64(7), []any{"r", "5", ""}}, Reply{}},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2), int64(7), "r"}, Reply{}},
+		{OpInspect, []any{"ok", int64(3), "", int64(0), "", int64(2), int64(200), slices.Repeat([]any{"r", int64(5), ""}, MaxReaders+1)}, Reply{}},
 		{OpInspect, []any{"ok", int64(3)}, Reply{}},
+		{OpAdd, "ok", Reply{Status: StatusOK}},
+		{OpMembers, []any{"ok", []any{"b", "a"}}, Reply{Status: StatusOK, Members: []string{"b", "a"}}},
+		{OpMembers, []any{"ok", []any{}}, Reply{Status: StatusOK}},
+		{OpMembers, []any{"ok", []any{"b", int64(1)}}, Reply{}},
+		{OpMembers, "ok", Reply{}},
 	} {
 		got := Request{Op: test.op}.Decode(test.v, nil)
 		if test.want.Status == StatusError {
@@ -71,15 +91,23 @@ func TestDecode(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(uint8(OpAcquire), "granted", int64(1), "", int64(0), "", 2, "")
 	f.Add(uint8(OpAcquire), "held", int64(-1), "d", int64(1), "7;5;a;1;wm", 4, "")
+	f.Add(uint8(OpAcquire-1), "forced", int64(0), "e", int64(0), `"why"`, 3, "")
+	f.Add(uint8(OpInspect-1), "ok", int64(1), "d", int64(5), "7;5;;0;", 8, "")
+	f.Add(uint8(OpMembers-1), "ok", int64(1), "d", int64(5), "m", 2, "")
 	f.Add(uint8(OpAcquire), "turn", int64(500), "", int64(1), "", 2, "")
 	f.Add(uint8(OpInspect), "ok", int64(1<<60), "d", int64(-2), "7;5;;0;", 6, "")
 	f.Add(uint8(OpRenew), "", int64(0), "", int64(0), "", 0, "QUARANTINE 5 ms left")
 	f.Add(uint8(OpRenew), "", int64(0), "", int64(0), "", 0, "WRONGTYPE Operation script: x")
 	f.Fuzz(func(t *testing.T, op uint8, word string, n int64, digest string, m int64, label string, fields int, failure string) {
-		r := Request{Op: Op(op%uint8(OpInspect) + 1)}
-		v := []any{word, n, digest, m, label, n, nil}
-		if r.Op == OpAcquire {
+		r := Request{Op: Op(op%uint8(lastOp) + 1)}
+		v := []any{word, n, digest, m, label, n, m, []any{digest, n, label}, nil}
+		switch {
+		case word == "forced":
+			v = []any{word, digest, label, nil}
+		case r.Op == OpAcquire:
 			v = []any{word, n, digest, label, nil}
+		case r.Op == OpMembers:
+			v = []any{word, []any{digest, label}, nil}
 		}
 		v = v[:min(max(fields, 0), len(v))]
 		var err error
@@ -96,6 +124,8 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("token out of bounds: %+v", reply)
 		case reply.Token < 0 || reply.Token > MaxToken:
 			t.Fatalf("recorded token out of bounds: %+v", reply)
+		case len(reply.Reason) > MaxReason || len(reply.Readers) > MaxReaders:
+			t.Fatalf("too much: %+v", reply)
 		case reply.Remaining < -1:
 			t.Fatalf("remaining time out of bounds: %+v", reply)
 		}
@@ -126,7 +156,8 @@ func TestKeys(t *testing.T) {
 		assert.Equal(t, want.fence, k.Fence)
 		assert.Equal(t, want.safe, ClusterSafe(name), name)
 	}
-	assert.Equal(t, NameKeys{Lock: "a", Fence: "{a}:fence", Holder: "{a}:holder", Waiters: "{a}:waiters", Revoked: "{a}:revoked"}, Keys("a"))
+	assert.Equal(t, NameKeys{Lock: "a", Fence: "{a}:fence", Holder: "{a}:holder", Waiters: "{a}:waiters", Revoked: "{a}:revoked",
+		Readers: "{a}:readers", Records: "{a}:records", Set: "{a}:set"}, Keys("a"))
 }
 
 // Ensure that names which are the keys of other names are refused, and no others: as a lock, or as a value in
@@ -134,7 +165,7 @@ func TestKeys(t *testing.T) {
 func TestKeys_Reserved(t *testing.T) {
 	for _, name := range []string{"a", "{a}", "orders/42", "{x}y", "a{b", "a}b", "{", "}", "{}", "a:fence", "{a}:", ":holder"} {
 		k := Keys(name)
-		for _, key := range []string{k.Fence, k.Holder, k.Waiters, k.Revoked} {
+		for _, key := range []string{k.Fence, k.Holder, k.Waiters, k.Revoked, k.Readers, k.Records, k.Set} {
 			assert.ErrorIs(t, checkName(key), ErrInvalid, key)
 		}
 		assert.NoError(t, checkName(name), name)
@@ -164,7 +195,7 @@ func FuzzKeys(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		k := Keys(name)
-		all := []string{k.Lock, k.Fence, k.Holder, k.Waiters, k.Revoked}
+		all := []string{k.Lock, k.Fence, k.Holder, k.Waiters, k.Revoked, k.Readers, k.Records, k.Set}
 		seen := map[string]bool{}
 		same := true
 		for _, key := range all {
@@ -174,11 +205,13 @@ func FuzzKeys(f *testing.F) {
 			seen[key] = true
 			same = same && redisSlotPart(key) == redisSlotPart(name)
 		}
-		if back, ok := HolderName(k.Holder); name != "" && (!ok || back != name) {
-			t.Fatalf("HolderName(%q) = %q, %v", k.Holder, back, ok)
+		for _, key := range []string{k.Holder, k.Records} {
+			if back, ok := HolderName(key); name != "" && (!ok || back != name) {
+				t.Fatalf("HolderName(%q) = %q, %v", key, back, ok)
+			}
 		}
-		if owner, ok := HolderName(name); ok && Keys(owner).Holder != name {
-			t.Fatalf("HolderName(%q) = %q, whose record is %q", name, owner, Keys(owner).Holder)
+		if owner, ok := HolderName(name); ok && Keys(owner).Holder != name && Keys(owner).Records != name {
+			t.Fatalf("HolderName(%q) = %q, whose records are %q and %q", name, owner, Keys(owner).Holder, Keys(owner).Records)
 		}
 		if ClusterSafe(name) != same {
 			t.Fatalf("ClusterSafe(%q) = %v", name, !same)
@@ -208,9 +241,9 @@ func TestCalls(t *testing.T) {
 			assert.True(t, key == "n" || strings.HasPrefix(key, "{n}:"), key)
 		}
 	}
-	require.Len(t, seen, 9)
+	require.Len(t, seen, 11)
 	c := Request{Op: OpAcquire, Name: "n", Value: "v", TTL: 1500 * time.Microsecond, FenceTTL: time.Hour}.Call()
-	assert.Equal(t, []string{"v", Digest("v"), "2", "0", "2;;0;", "3600000", "", "0", "0", "1000", "0", "n", ""}, c.Args)
+	assert.Equal(t, []string{"v", Digest("v"), "2", "0", "2;;0;", "3600000", "", "0", "0", "1000", "0", "n", "", ""}, c.Args)
 	assert.Panics(t, func() { Request{}.Call() })
 	assert.Equal(t, "Op(77)", Op(77).String())
 }

@@ -20,6 +20,7 @@
 //	lease.go       one owner value, from the first acquire to the last release: a state machine without I/O
 //	attempt.go     its first part: from the first acquire to the majority that stored the token
 //	renewal.go     its second part: renewal rounds, and taking up another process's lease
+//	set.go         sets that only grow, for latches and barriers
 //	revocation.go  Evict and Force as a state machine
 //	grant.go       drives a lease over real nodes, clocks and contexts
 //	quorum.go      the calls that clients make

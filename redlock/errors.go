@@ -22,11 +22,15 @@ var (
 var (
 	// ErrLost: the validity end has passed, or the lock is with somebody else.
 	ErrLost = errors.New("lease is lost")
-	// ErrForced: an operator revoked the owner (Evict or Force). It ends an attempt, too.
+	// ErrForced: an operator revoked the owner (Evict or Force). It ends an attempt, too. The error is a
+	// *ForcedError.
 	ErrForced = errors.New("owner was revoked")
 	// ErrReleased: the grant was already released by its holder.
 	ErrReleased = errors.New("lease was released")
 )
+
+// ErrFull: a set has as many members as it may have (MaxMembers) at too many nodes.
+var ErrFull = errors.New("set is full")
 
 // What is wrong with a call before anything is sent.
 var (
@@ -51,8 +55,10 @@ type HeldError struct {
 	// Turn tells that at most of the nodes in the way the lock is free: it is the turn of another waiter, which
 	// was woken, until Remaining has passed.
 	Turn bool
+	// Shared tells that readers are in the way. Label, Digest and so on are those of one of them.
+	Shared bool
 	// Granted and Held count the nodes that granted to us and that were taken, Owners those to whom: 0 if it is
-	// only somebody's turn. With several, or one beside us that has no majority, the vote was split, and another
+	// only somebody's turn, and all readers are one. With several, or one beside us that has no majority, the vote was split, and another
 	// attempt may succeed at once.
 	Granted, Held, Owners int
 }
@@ -84,6 +90,27 @@ func (e *HeldError) Error() string {
 
 // Is makes a HeldError match ErrHeld.
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
+// A ForcedError tells why an owner was revoked. errors.Is(err, ErrForced) holds for it.
+type ForcedError struct {
+	Name    string
+	Reason  string // what the operator gave as the reason
+	Evicted bool   // by Evict, which leaves the lock to its expiry; otherwise by Force
+}
+
+func (e *ForcedError) Error() string {
+	how := "forced"
+	if e.Evicted {
+		how = "evicted"
+	}
+	if e.Reason == "" {
+		return fmt.Sprintf("lock %q: %v (%s)", e.Name, ErrForced, how)
+	}
+	return fmt.Sprintf("lock %q: %v (%s): %s", e.Name, ErrForced, how, e.Reason)
+}
+
+// Is makes a ForcedError match ErrForced.
+func (e *ForcedError) Is(target error) bool { return target == ErrForced }
 
 // A QuorumError tells how many nodes agreed, and what each of the others said. errors.Is(err, ErrQuorum)
 // holds for it, and errors.Is and errors.As reach the error of every node.

@@ -64,8 +64,11 @@ func (g *Grant) Meta() string { return g.lease.request.Meta }
 // a secret.
 func (g *Grant) Resumable() Resumable {
 	r := &g.lease.request
-	return Resumable{Name: r.Name, Value: r.Value, Token: g.Token(), TTL: r.TTL, Label: r.Label, Meta: r.Meta, Announce: r.Announce}
+	return Resumable{Name: r.Name, Value: r.Value, Token: g.Token(), TTL: r.TTL, Label: r.Label, Meta: r.Meta, Announce: r.Announce, Shared: r.Shared}
 }
+
+// Shared reports that the lock is held beside other readers.
+func (g *Grant) Shared() bool { return g.lease.request.Shared }
 
 // Token returns the fencing token.
 func (g *Grant) Token() int64 {
@@ -151,6 +154,9 @@ func (g *Grant) stopTimerLocked() {
 
 func (g *Grant) overLocked() error {
 	reason := g.lease.reason
+	if reason == ErrForced && g.lease.revoked != nil {
+		return g.lease.revoked
+	}
 	if reason == nil { // the end has passed and nobody has told the lease so far
 		reason = ErrLost
 	}

@@ -10,11 +10,16 @@ import (
 
 // The limits of what a caller may ask for.
 const (
-	MaxName  = 512                   // bytes of a lock name; at least 1
-	MaxLabel = 256                   // bytes of an owner's label
-	MaxMeta  = 4096                  // bytes that may be shown beside the label
-	MinTTL   = 10 * time.Millisecond // the shortest ttl; the longest is Options.LongestTTL
-	MaxToken = 1<<53 - 1             // fencing tokens are 1 to MaxToken: exact in a double, in Lua and in JSON
+	MaxName    = 512                   // bytes of a lock name; at least 1
+	MaxLabel   = 256                   // bytes of an owner's label
+	MaxMeta    = 4096                  // bytes that may be shown beside the label
+	MaxReason  = 256                   // bytes of a reason for Evict and Force
+	MaxMember  = 256                   // bytes of a member of a set; at least 1
+	MaxMembers = 10000                 // of one set at a node
+	MaxSetTTL  = 366 * 24 * time.Hour  // of a set, from its last member on
+	MaxReaders = 100                   // of whom Inspect tells at a node
+	MinTTL     = 10 * time.Millisecond // the shortest ttl; the longest is Options.LongestTTL
+	MaxToken   = 1<<53 - 1             // fencing tokens are 1 to MaxToken: exact in a double, in Lua and in JSON
 )
 
 // NameKeys are the keys that a lock name occupies at a node. All of them hash to one slot of a Redis
@@ -28,10 +33,17 @@ type NameKeys struct {
 	// the lock's value, since a client that is not ours replaces the lock without touching this record.
 	Holder string
 	// Waiters is a sorted set of "ID;DEADLINE", scored by Waiter.Since; DEADLINE is the node's time in
-	// milliseconds after which the entry counts as dead.
+	// milliseconds after which the entry counts as dead. ";r" follows if it waits for a shared lock.
 	Waiters string
 	// Revoked is a string, a list of revoked digests with the reasons for it, one in each line.
 	Revoked string
+	// Readers is a sorted set of the digests of those who hold the lock shared, scored by the node's time in
+	// milliseconds until which they do.
+	Readers string
+	// Records is a hash of the readers' records by digest.
+	Records string
+	// Set is a set that only grows (Quorum.Add).
+	Set string
 }
 
 // What the keys beside a lock end with.
@@ -40,6 +52,9 @@ const (
 	holderSuffix  = ":holder"
 	waitersSuffix = ":waiters"
 	revokedSuffix = ":revoked"
+	readersSuffix = ":readers"
+	recordsSuffix = ":records"
+	setSuffix     = ":set"
 )
 
 // Keys returns the keys of a lock name: {NAME}:suffix, or NAME::suffix if the name has a hash tag of its own.
@@ -50,12 +65,17 @@ func Keys(name string) NameKeys {
 		base = name + ":"
 	}
 	return NameKeys{Lock: name, Fence: base + fenceSuffix, Holder: base + holderSuffix,
-		Waiters: base + waitersSuffix, Revoked: base + revokedSuffix}
+		Waiters: base + waitersSuffix, Revoked: base + revokedSuffix,
+		Readers: base + readersSuffix, Records: base + recordsSuffix, Set: base + setSuffix}
 }
 
-// HolderName returns the lock name whose holder's record has this key; false if the key is none.
+// HolderName returns the lock name of which this key has the record of the holder, or of those who hold it
+// shared; false if the key is none of these. Every name that is held has such a key at the nodes.
 func HolderName(key string) (name string, ok bool) {
 	base, ok := strings.CutSuffix(key, holderSuffix)
+	if !ok {
+		base, ok = strings.CutSuffix(key, recordsSuffix)
+	}
 	if !ok {
 		return "", false
 	}
@@ -75,7 +95,7 @@ func keyOwner(base string) (name string, ok bool) {
 
 // isKey tells a key that stands beside the lock of some name: as a lock it would get in that one's way.
 func isKey(name string) bool {
-	for _, suffix := range []string{fenceSuffix, holderSuffix, waitersSuffix, revokedSuffix} {
+	for _, suffix := range []string{fenceSuffix, holderSuffix, waitersSuffix, revokedSuffix, readersSuffix, recordsSuffix, setSuffix} {
 		if base, ok := strings.CutSuffix(name, suffix); ok {
 			if _, ok := keyOwner(base); ok {
 				return true
@@ -126,7 +146,7 @@ func WakeChannel(waiterID string) string {
 }
 
 // ChangeChannel returns the channel to which a node publishes what happens to a lock whose owner asked for it
-// (Attempt.Announce): a word (granted, released, forced), a space, and the name. What only expires is not
+// (Attempt.Announce), and that its set has a new member: a word (granted, released, forced, added), a space, and the name. What only expires is not
 // announced, and a message may be lost.
 func ChangeChannel(name string) string { return "holdfast:change:" + name }
 
@@ -159,6 +179,13 @@ func checkLabel(label string) error {
 func checkMeta(meta string) error {
 	if len(meta) > MaxMeta {
 		return fmt.Errorf("%w: meta of %d bytes, must be at most %d", ErrInvalid, len(meta), MaxMeta)
+	}
+	return nil
+}
+
+func checkReason(reason string) error {
+	if len(reason) > MaxReason {
+		return fmt.Errorf("%w: reason of %d bytes, must be at most %d", ErrInvalid, len(reason), MaxReason)
 	}
 	return nil
 }

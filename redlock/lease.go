@@ -17,7 +17,7 @@ import (
 // It is not safe for concurrent use.
 type lease struct {
 	rules *rules
-	// request is what all messages have in common: Name, Value, TTL, Label, Meta, Announce, Waiter, Turn,
+	// request is what all messages have in common: Name, Value, Shared, TTL, Label, Meta, Announce, Waiter, Turn,
 	// FenceTTL, Proposal.
 	request Request
 
@@ -25,7 +25,8 @@ type lease struct {
 	// reason is why the lease is over: ErrLost, ErrForced, ErrReleased or, for an attempt that won nothing,
 	// errFailed, with the details in members.
 	reason  error
-	members []member // one for each node
+	revoked *ForcedError // what the first node that told of it had to say
+	members []member     // one for each node
 
 	start clock.Instant // t0: before the first send
 	end   clock.Instant // the validity end
@@ -130,6 +131,7 @@ func (l *lease) reply(m message, r Reply, now clock.Instant) {
 		node.holds = false
 	}
 	if r.Status == StatusForced && l.phase != over {
+		l.revoked = &ForcedError{Name: l.request.Name, Reason: r.Reason, Evicted: r.Evicted}
 		l.finish(ErrForced)
 	}
 	switch m.req.Op {
@@ -268,7 +270,7 @@ func (l *lease) releaseError(names []string) error {
 
 // send fills a message from the lease's own request and puts it out.
 func (l *lease) send(node int, req Request) {
-	req.Name, req.Value = l.request.Name, l.request.Value
+	req.Name, req.Value, req.Shared = l.request.Name, l.request.Value, l.request.Shared
 	switch req.Op {
 	case OpAcquire:
 		req.TTL, req.Proposal, req.Turn = l.request.TTL, l.request.Proposal, l.request.Turn

@@ -44,7 +44,11 @@ const (
 	OpEvict                 // revoke an owner; its lock stays until it expires
 	OpForce                 // revoke an owner and delete its lock now
 	OpInspect               // read what the node knows about a name; changes nothing
+	OpAdd                   // put a member into the set of a name
+	OpMembers               // read the set of a name
 	OpLift                  // lift the fence to a token that other nodes granted; grants nothing
+
+	lastOp = OpLift
 )
 
 // A Request is one message to one node. The fields in use depend on Op.
@@ -54,10 +58,14 @@ type Request struct {
 	// Value is the owner value v, fresh and random for each attempt: Acquire, Raise, Renew, Release.
 	Value string
 	// TTL is how long the lock lives from the moment the node executes the request: Acquire, Renew.
-	// In Evict and Force it is how long the revocation is remembered.
+	// In Evict and Force it is how long the revocation is remembered, in Add how long the set lives.
 	TTL time.Duration
+	// Shared: the owner reads, beside other readers: Acquire, Raise, Renew, Release.
+	Shared bool
 	// Token is the quorum's fencing token: Raise, Renew, Lift.
 	Token int64
+	// Vote is the fence with which this node has granted a shared lock: Raise.
+	Vote int64
 	// Proposal is the client's wall clock in microseconds: Acquire.
 	Proposal int64
 	// Label is shown to those who wait (who holds it); kept beside the lock: Acquire, Renew. Never secret.
@@ -70,6 +78,10 @@ type Request struct {
 	Waiter Waiter
 	// Digest names the owner to revoke, as OpInspect and a held reply give it: Evict, Force.
 	Digest string
+	// Reason is what the owner is told: Evict, Force.
+	Reason string
+	// Member of the set: Add.
+	Member string
 	// Turn is for how long a free lock is kept for the waiter that was woken: Acquire, Release, Leave, Force.
 	Turn time.Duration
 	// FenceTTL is how long the fence outlives its last grant, raise or heal: Acquire, Raise, Renew, Lift.
@@ -96,7 +108,7 @@ const (
 	StatusError      Status = iota // no answer, or an error: Err is set, and whether it was executed is unknown unless NotSent
 	StatusGranted                  // Acquire: the lock is ours at this node; Fence is its token here
 	StatusHeld                     // Acquire: held by another; Remaining, Label, Meta, Token, Digest, Recorded describe the holder
-	StatusOK                       // Raise, Release (deleted), Leave, Evict, Force, Inspect
+	StatusOK                       // Raise, Release (deleted), Leave, Evict, Force, Inspect, Add, Members
 	StatusLost                     // Raise, Renew, Release: the lock is not ours at this node
 	StatusExtended                 // Renew: was ours and still is
 	StatusHealed                   // Renew: the node had lost it and has it again
@@ -108,7 +120,7 @@ const (
 type Reply struct {
 	Status Status
 	// Fence is the node's fence. Granted: the token of the grant. Extended: as it was found, 0 if there was
-	// none. Inspect: 0 if there is none.
+	// none; of a shared lock, what it has recorded. Inspect: 0 if there is none.
 	Fence int64
 	// Remaining is the ttl of the lock that is in the way (Held, Inspect), or of the quarantine; negative:
 	// the key has no ttl at all. Evict, Force: the whole ttl that the owner has recorded at this node, 0 if
@@ -123,9 +135,16 @@ type Reply struct {
 	Recorded bool
 	// Turn tells, with Held, that the lock is free but another waiter was woken to take it: Remaining is what
 	// is left of its turn.
-	Turn    bool
-	Waiting int   // Inspect: live entries in the queue
-	Err     error // StatusError only
+	Turn bool
+	// Shared tells, with Held, that readers are in the way; the reply describes the one who holds for longest.
+	Shared  bool
+	Readers []Holder // Inspect: those who hold it shared, at most MaxReaders, who holds for longest first
+	Reading int      // Inspect: how many they are
+	Waiting int      // Inspect: live entries in the queue
+	Reason  string   // Forced: what the operator gave as the reason
+	Evicted bool     // Forced: by Evict; otherwise by Force
+	Members []string // Members: in any order
+	Err     error    // StatusError only
 	// NotSent tells, with StatusError, that the request certainly was not and never will be executed.
 	NotSent bool
 }
@@ -143,7 +162,7 @@ func (r Reply) failure() error {
 
 func (op Op) String() string {
 	names := [...]string{OpAcquire: "acquire", OpRaise: "raise", OpRenew: "renew", OpRelease: "release",
-		OpLeave: "leave", OpEvict: "evict", OpForce: "force", OpInspect: "inspect", OpLift: "lift"}
+		OpLeave: "leave", OpEvict: "evict", OpForce: "force", OpInspect: "inspect", OpAdd: "add", OpMembers: "members", OpLift: "lift"}
 	if int(op) < len(names) && names[op] != "" {
 		return names[op]
 	}

@@ -1,9 +1,13 @@
 package redlock
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,22 +27,24 @@ const revocationRounds = 8
 
 // Evict revokes an owner, named by its digest: it can no longer renew, and its lock stays exclusive until it
 // expires. A client that is not ours ignores that, and a key without a ttl stays: see Force. Evict returns
-// when a majority of the nodes has confirmed in good time, trying again as often as it takes up to a limit.
+// when a majority of the nodes has confirmed in good time, trying again as often as it takes up to a limit. The
+// reason (at most MaxReason bytes, not secret) is what the owner's ForcedError tells; nodes remember it as long as
+// the revocation.
 //
 // Errors: ErrQuorum (*QuorumError), the context's: some nodes may have revoked the owner nevertheless.
 // ErrInvalid, ErrClosed.
-func (q *Quorum) Evict(ctx context.Context, name, digest string) (*Revocation, error) {
-	return q.revoke(ctx, OpEvict, name, digest)
+func (q *Quorum) Evict(ctx context.Context, name, digest, reason string) (*Revocation, error) {
+	return q.revoke(ctx, OpEvict, name, digest, reason)
 }
 
 // Force revokes an owner and deletes its lock at once. It breaks exclusion: until Revocation.Over the old
 // holder may still believe that it holds the lock, and only fencing protects the resource. Errors: as Evict.
-func (q *Quorum) Force(ctx context.Context, name, digest string) (*Revocation, error) {
-	return q.revoke(ctx, OpForce, name, digest)
+func (q *Quorum) Force(ctx context.Context, name, digest, reason string) (*Revocation, error) {
+	return q.revoke(ctx, OpForce, name, digest, reason)
 }
 
-func (q *Quorum) revoke(ctx context.Context, op Op, name, digest string) (*Revocation, error) {
-	if err := checkName(name); err != nil {
+func (q *Quorum) revoke(ctx context.Context, op Op, name, digest, reason string) (*Revocation, error) {
+	if err := errors.Join(checkName(name), checkReason(reason)); err != nil {
 		return nil, err
 	}
 	if b, err := hex.DecodeString(digest); err != nil || hex.EncodeToString(b) != digest || len(b) != 20 {
@@ -48,7 +54,7 @@ func (q *Quorum) revoke(ctx context.Context, op Op, name, digest string) (*Revoc
 		return nil, err
 	}
 	var mu sync.Mutex // guards v
-	v := newRevocation(q.rules, len(q.nodes), q.opts.LongestTTL, Request{Op: op, Name: name, Digest: digest, Turn: q.opts.Turn})
+	v := newRevocation(q.rules, len(q.nodes), q.opts.LongestTTL, Request{Op: op, Name: name, Digest: digest, Reason: reason, Turn: q.opts.Turn})
 	done := make(chan struct{})
 	for range revocationRounds {
 		mu.Lock()
@@ -85,8 +91,13 @@ func (q *Quorum) revoke(ctx context.Context, op Op, name, digest string) (*Revoc
 // A State is what a majority of the nodes says about a name.
 type State struct {
 	Name string
-	// Holder is the owner whose lock is at a majority of all nodes; nil if there is none.
+	// Holder is the owner whose lock is at a majority of all nodes; nil if there is none, or if it is shared.
 	Holder *Holder
+	// Readers are the owners who hold the lock shared at a majority of all nodes, who holds for longest first. Each
+	// node tells of at most MaxReaders, so with more of them some are missing here.
+	Readers []Holder
+	// Reading is the highest number of readers at any node that answered.
+	Reading int
 	// Fence is the highest fence of the nodes that answered: no client was given a higher token before.
 	Fence   int64
 	Waiting int // the longest queue of any node that answered
@@ -97,7 +108,7 @@ type State struct {
 }
 
 // Free reports that no owner has the lock at a majority of the nodes.
-func (s *State) Free() bool { return s.Holder == nil }
+func (s *State) Free() bool { return s.Holder == nil && len(s.Readers) == 0 }
 
 // A Holder is an owner, as the nodes see it.
 type Holder struct {
@@ -109,6 +120,7 @@ type Holder struct {
 	// without end.
 	Remaining time.Duration
 	Recorded  bool // one of ours; false: redsync or a bare SET
+	Shared    bool // holds beside other readers
 	Nodes     int  // at how many nodes its lock was seen
 }
 
@@ -177,31 +189,50 @@ func (s *survey) reply(node int, r Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.replies[node], s.answered[node] = r, true
-	open, views, most := s.n, 0, 0
+	open, views := s.n, 0
 	seen := map[string]int{}
 	for i, r := range s.replies {
 		if !s.answered[i] {
 			continue
 		}
 		open--
-		if r.Status != StatusOK {
-			continue
-		}
-		views++
-		seen[r.Digest]++
-		if r.Digest != "" {
-			most = max(most, seen[r.Digest])
+		if r.Status == StatusOK {
+			views++
+			for h := range r.owners() {
+				seen[h.Digest]++
+			}
 		}
 	}
 	majority := s.n/2 + 1
+	decided := true // whether each owner is at a majority
+	for _, n := range seen {
+		decided = decided && (n >= majority || n+open < majority)
+	}
 	if (views >= majority || open == 0) && !closed(s.enough) {
 		close(s.enough)
 	}
-	if (views >= majority && (most >= majority || most+open < majority) || open == 0) && !closed(s.clear) {
+	if (views >= majority && decided || open == 0) && !closed(s.clear) {
 		close(s.clear)
 	}
 	if open == 0 {
 		close(s.all)
+	}
+}
+
+// owners yields who has the lock at the node that gave this reply to Inspect, as it sees them.
+func (r *Reply) owners() iter.Seq[Holder] {
+	return func(yield func(Holder) bool) {
+		if r.Digest != "" {
+			h := Holder{Digest: r.Digest, Label: r.Label, Meta: r.Meta, Token: r.Token, Remaining: r.Remaining, Recorded: r.Recorded}
+			if !yield(h) {
+				return
+			}
+		}
+		for _, h := range r.Readers {
+			if !yield(h) {
+				return
+			}
+		}
 	}
 }
 
@@ -221,19 +252,18 @@ func (s *survey) stateLocked(name string, names []string) (*State, error) {
 			continue
 		}
 		views++
-		state.Fence, state.Waiting = max(state.Fence, r.Fence), max(state.Waiting, r.Waiting)
-		if r.Digest == "" {
-			continue
-		}
-		h := owners[r.Digest]
-		if h == nil {
-			h = &Holder{Digest: r.Digest}
-			owners[r.Digest] = h
-		}
-		h.Nodes++
-		left[r.Digest] = append(left[r.Digest], r.Remaining)
-		if r.Recorded {
-			h.Recorded, h.Label, h.Meta, h.Token = true, r.Label, r.Meta, max(h.Token, r.Token)
+		state.Fence, state.Waiting, state.Reading = max(state.Fence, r.Fence), max(state.Waiting, r.Waiting), max(state.Reading, r.Reading)
+		for seen := range r.owners() {
+			h := owners[seen.Digest]
+			if h == nil {
+				h = &Holder{Digest: seen.Digest, Shared: seen.Shared}
+				owners[seen.Digest] = h
+			}
+			h.Nodes++
+			left[seen.Digest] = append(left[seen.Digest], seen.Remaining)
+			if seen.Recorded {
+				h.Recorded, h.Label, h.Meta, h.Token = true, seen.Label, seen.Meta, max(h.Token, seen.Token)
+			}
 		}
 	}
 	majority := s.n/2 + 1
@@ -242,11 +272,19 @@ func (s *survey) stateLocked(name string, names []string) (*State, error) {
 		return nil, e
 	}
 	for digest, h := range owners {
-		if h.Nodes >= majority {
-			// It has a majority until so many of its locks are gone that one fewer than a majority is left.
-			h.Remaining = nth(left[digest], h.Nodes-majority+1)
+		if h.Nodes < majority {
+			continue
+		}
+		// It has a majority until so many of its locks are gone that one fewer than a majority is left.
+		h.Remaining = nth(left[digest], h.Nodes-majority+1)
+		if h.Shared {
+			state.Readers = append(state.Readers, *h)
+		} else {
 			state.Holder = h
 		}
 	}
+	slices.SortFunc(state.Readers, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(b.Remaining, a.Remaining), cmp.Compare(a.Digest, b.Digest))
+	})
 	return state, nil
 }

@@ -19,7 +19,7 @@ func TestEvict(t *testing.T) {
 		g := c.won()
 		time.Sleep(time.Millisecond)
 		start := clock.Now()
-		rev, err := c.Evict(t.Context(), "n", g.Digest())
+		rev, err := c.Evict(t.Context(), "n", g.Digest(), "on call: no answer\n\xff")
 		require.NoError(t, err)
 		assert.Equal(t, start.Add(time.Millisecond+10*time.Second-102*time.Millisecond), rev.Over, "from the ttl that the owner recorded")
 		assert.True(t, g.Held(), "exclusion is kept")
@@ -40,18 +40,18 @@ func TestRevocationRounds(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		digest := Digest("v")
 		start := clock.Now()
-		rev, err := c.Force(t.Context(), "n", digest)
+		rev, err := c.Force(t.Context(), "n", digest, "")
 		require.NoError(t, err)
 		longest := 5 * time.Minute
 		assert.Equal(t, start.Add(time.Millisecond+longest-DefaultDrift(longest)), rev.Over)
 		for _, n := range c.nodes {
 			n.with(func() { n.delay = 1600 * time.Millisecond }) // 3.2 s there and back, D is 3.002 s
 		}
-		_, err = c.Evict(t.Context(), "n", digest)
+		_, err = c.Evict(t.Context(), "n", digest, "")
 		require.ErrorIs(t, err, ErrQuorum)
 		require.ErrorIs(t, err, ErrNoAnswer)
 		assert.Equal(t, revocationRounds, c.nodes[0].count(OpEvict))
-		_, err = c.Evict(t.Context(), "n", "x")
+		_, err = c.Evict(t.Context(), "n", "x", "")
 		require.ErrorIs(t, err, ErrInvalid)
 	})
 }
@@ -60,7 +60,7 @@ func TestRevocationRounds(t *testing.T) {
 func TestForcedAttempt(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		c.rules.value = func() string { return "v" }
-		_, err := c.Evict(t.Context(), "n", Digest("v"))
+		_, err := c.Evict(t.Context(), "n", Digest("v"), "")
 		require.NoError(t, err)
 		_, err = c.Acquire(t.Context(), Attempt{Name: "n", TTL: time.Second})
 		require.ErrorIs(t, err, ErrForced)

@@ -106,6 +106,9 @@ type Attempt struct {
 	// Announce has every node publish to ChangeChannel(Name) when it grants the lock, when it is released and
 	// when it is forced.
 	Announce bool
+	// Shared asks for the lock beside others who hold it shared; nobody holds it exclusively meanwhile. It does
+	// not overtake an exclusive attempt that waits. Two who share a lock may have the same token.
+	Shared bool
 	// Waiter is the caller's place in the queue, kept over attempts. The zero Waiter does not queue.
 	Waiter Waiter
 	// BeforeSend, if set, is called with the owner value before anything is sent. If it returns an error,
@@ -132,7 +135,7 @@ func (q *Quorum) Acquire(ctx context.Context, a Attempt) (*Grant, error) {
 			return nil, fmt.Errorf("acquire %q: %w", a.Name, err)
 		}
 	}
-	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Meta: a.Meta, Announce: a.Announce,
+	g := q.newGrant(Request{Name: a.Name, Value: value, TTL: a.TTL, Label: a.Label, Meta: a.Meta, Announce: a.Announce, Shared: a.Shared,
 		Waiter: a.Waiter, Proposal: clock.Wall().UnixMicro()})
 	order := q.order(a.Name)
 	return g.run(ctx, OpAcquire, func(l *lease, now clock.Instant) { l.begin(now, order) })
@@ -148,6 +151,7 @@ type Resumable struct {
 	Label    string
 	Meta     string
 	Announce bool
+	Shared   bool
 }
 
 // Resume takes up a lease that another process began and no longer holds. It succeeds only if a majority
@@ -166,7 +170,7 @@ func (q *Quorum) Resume(ctx context.Context, r Resumable) (*Grant, error) {
 	if err := q.ready(ctx, OpRenew, r.Name); err != nil {
 		return nil, err
 	}
-	g := q.newGrant(Request{Name: r.Name, Value: r.Value, TTL: r.TTL, Label: r.Label, Meta: r.Meta, Announce: r.Announce})
+	g := q.newGrant(Request{Name: r.Name, Value: r.Value, TTL: r.TTL, Label: r.Label, Meta: r.Meta, Announce: r.Announce, Shared: r.Shared})
 	return g.run(ctx, OpRenew, func(l *lease, now clock.Instant) { l.resume(now, r.Token) })
 }
 

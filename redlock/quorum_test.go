@@ -708,7 +708,7 @@ func TestClose(t *testing.T) {
 		assert.ErrorIs(t, err, ErrClosed)
 		_, err = c.Inspect(t.Context(), "n")
 		assert.ErrorIs(t, err, ErrClosed)
-		_, err = c.Evict(t.Context(), "n", Digest("v"))
+		_, err = c.Evict(t.Context(), "n", Digest("v"), "")
 		assert.ErrorIs(t, err, ErrClosed)
 	})
 	inBubble(t, func(t *testing.T, c *cluster) {

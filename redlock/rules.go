@@ -26,6 +26,8 @@ type rules struct {
 	// prolongs tells whether a renewal round that got its majority now may move the validity end. The old
 	// end counts: once it has passed, somebody else may have held the lock for a while.
 	prolongs func(now, newEnd, oldEnd clock.Instant) bool
+	// quorate tells whether so many of n nodes are enough to write to a set or to read it.
+	quorate func(done, n int) bool
 }
 
 // protocol returns the rules as they are.
@@ -37,6 +39,7 @@ func protocol(drift func(time.Duration) time.Duration) *rules {
 		confirms: func(fence, token int64) bool { return fence == token },
 		raised:   func(s Status) bool { return s == StatusOK },
 		prolongs: func(now, newEnd, oldEnd clock.Instant) bool { return now.Before(newEnd) && now.Before(oldEnd) },
+		quorate:  func(done, n int) bool { return done >= n/2+1 },
 	}
 }
 

@@ -35,14 +35,16 @@ const queueCap = 1000
 
 // scripts holds the script of each Op, put together from its own file and the shared heads that it needs.
 var scripts = map[Op]*Script{
-	OpAcquire: loadScript(OpAcquire, "queue", "change"),
-	OpRaise:   loadScript(OpRaise),
-	OpRenew:   loadScript(OpRenew),
-	OpRelease: loadScript(OpRelease, "queue", "change"),
-	OpLeave:   loadScript(OpLeave, "queue"),
-	OpEvict:   loadScript(OpEvict, "queue", "revoke"),
-	OpForce:   loadScript(OpForce, "queue", "change", "revoke"),
-	OpInspect: loadScript(OpInspect, "queue"),
+	OpAcquire: loadScript(OpAcquire, "time", "queue", "readers", "revoked", "change"),
+	OpRaise:   loadScript(OpRaise, "time", "readers"),
+	OpRenew:   loadScript(OpRenew, "time", "readers", "revoked"),
+	OpRelease: loadScript(OpRelease, "time", "queue", "readers", "change"),
+	OpLeave:   loadScript(OpLeave, "time", "queue", "readers"),
+	OpEvict:   loadScript(OpEvict, "time", "revoke"),
+	OpForce:   loadScript(OpForce, "time", "queue", "readers", "change", "revoke"),
+	OpInspect: loadScript(OpInspect, "time", "queue"),
+	OpAdd:     loadScript(OpAdd, "time", "change"),
+	OpMembers: loadScript(OpMembers),
 	OpLift:    loadScript(OpLift),
 }
 
@@ -63,7 +65,7 @@ func loadScript(op Op, heads ...string) *Script {
 // NOSCRIPT answer that is sent again later would let a release overtake its acquire.
 func Scripts() []*Script {
 	var all []*Script
-	for op := OpAcquire; op <= OpLift; op++ {
+	for op := OpAcquire; op <= lastOp; op++ {
 		all = append(all, scripts[op])
 	}
 	return all
@@ -73,34 +75,45 @@ func Scripts() []*Script {
 func (r Request) Call() Call {
 	k := Keys(r.Name)
 	c := Call{Script: scripts[r.Op]}
+	reader := "" // the digest by which a node knows it
+	if r.Shared {
+		reader = Digest(r.Value)
+	}
 	switch r.Op {
 	case OpAcquire:
-		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Revoked, k.Waiters}
+		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Revoked, k.Waiters, k.Readers, k.Records}
 		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Proposal), r.recordRest(), millis(r.FenceTTL),
-			r.Waiter.ID, decimal(r.Waiter.Since), millis(r.Waiter.Heartbeat), decimal(queueCap), millis(r.Turn), r.Name, flag(r.Announce)}
+			r.Waiter.ID, decimal(r.Waiter.Since), millis(r.Waiter.Heartbeat), decimal(queueCap), millis(r.Turn), r.Name,
+			flag(r.Announce), flag(r.Shared)}
 	case OpRaise:
-		c.Keys = []string{k.Lock, k.Fence}
-		c.Args = []string{r.Value, decimal(r.Token), millis(r.FenceTTL)}
+		c.Keys = []string{k.Lock, k.Fence, k.Readers, k.Records}
+		c.Args = []string{r.Value, decimal(r.Token), millis(r.FenceTTL), reader, decimal(r.Vote)}
 	case OpRenew:
-		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Revoked}
-		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Token), r.recordRest(), millis(r.FenceTTL)}
+		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Revoked, k.Readers, k.Records}
+		c.Args = []string{r.Value, Digest(r.Value), millis(r.TTL), decimal(r.Token), r.recordRest(), millis(r.FenceTTL), flag(r.Shared)}
 	case OpRelease:
-		c.Keys = []string{k.Lock, k.Holder, k.Waiters}
-		c.Args = []string{r.Value, r.Name, millis(r.Turn), flag(r.Announce)}
+		c.Keys = []string{k.Lock, k.Holder, k.Waiters, k.Readers, k.Records}
+		c.Args = []string{r.Value, r.Name, millis(r.Turn), flag(r.Announce), reader}
 	case OpLeave:
-		c.Keys = []string{k.Lock, k.Waiters}
+		c.Keys = []string{k.Lock, k.Waiters, k.Readers}
 		c.Args = []string{r.Waiter.ID, decimal(r.Waiter.Since), r.Name, millis(r.Turn)}
 	case OpEvict:
-		c.Keys = []string{k.Holder, k.Revoked}
-		c.Args = []string{r.Digest, millis(r.TTL), strconv.Quote("")}
+		c.Keys = []string{k.Holder, k.Revoked, k.Records}
+		c.Args = []string{r.Digest, millis(r.TTL), strconv.Quote(r.Reason)}
 	case OpForce:
-		c.Keys = []string{k.Lock, k.Holder, k.Waiters, k.Revoked}
-		c.Args = []string{r.Digest, millis(r.TTL), strconv.Quote(""), r.Name, millis(r.Turn)}
+		c.Keys = []string{k.Lock, k.Holder, k.Waiters, k.Revoked, k.Readers, k.Records}
+		c.Args = []string{r.Digest, millis(r.TTL), strconv.Quote(r.Reason), r.Name, millis(r.Turn)}
 	case OpLift:
 		c.Keys = []string{k.Fence}
 		c.Args = []string{decimal(r.Token), millis(r.FenceTTL)}
 	case OpInspect:
-		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Waiters}
+		c.Keys = []string{k.Lock, k.Fence, k.Holder, k.Waiters, k.Readers, k.Records}
+		c.Args = []string{decimal(MaxReaders)}
+	case OpAdd:
+		c.Keys = []string{k.Set}
+		c.Args = []string{r.Member, millis(r.TTL), decimal(MaxMembers), r.Name}
+	case OpMembers:
+		c.Keys = []string{k.Set}
 	default:
 		panic(fmt.Sprintf("redlock: no script for %v", r.Op))
 	}
@@ -123,7 +136,7 @@ func millis(d time.Duration) string {
 
 // replyStatus is what each Op may be answered with.
 var replyStatus = map[Op]map[string]Status{
-	OpAcquire: {"granted": StatusGranted, "held": StatusHeld, "turn": StatusHeld, "forced": StatusForced},
+	OpAcquire: {"granted": StatusGranted, "held": StatusHeld, "read": StatusHeld, "turn": StatusHeld, "forced": StatusForced},
 	OpRaise:   {"ok": StatusOK, "lost": StatusLost},
 	OpRenew:   {"extended": StatusExtended, "healed": StatusHealed, "lost": StatusLost, "forced": StatusForced},
 	OpRelease: {"ok": StatusOK, "lost": StatusLost},
@@ -132,6 +145,8 @@ var replyStatus = map[Op]map[string]Status{
 	OpForce:   {"ok": StatusOK},
 	OpInspect: {"ok": StatusOK},
 	OpLift:    {"ok": StatusOK},
+	OpAdd:     {"ok": StatusOK},
+	OpMembers: {"ok": StatusOK},
 }
 
 // ErrReply is part of the error of a node whose answer is none that its script can give.
@@ -152,7 +167,7 @@ func (r Request) Decode(v any, err error) Reply {
 		f.rest = v
 	}
 	word := f.text()
-	reply := Reply{Status: replyStatus[r.Op][word], Turn: word == "turn"}
+	reply := Reply{Status: replyStatus[r.Op][word], Turn: word == "turn", Shared: word == "read"}
 	switch {
 	case reply.Status == StatusGranted || reply.Status == StatusExtended:
 		reply.Fence = f.integer()
@@ -169,7 +184,16 @@ func (r Request) Decode(v any, err error) Reply {
 	case r.Op == OpInspect:
 		reply.Fence, reply.Digest, reply.Remaining = f.integer(), f.text(), f.duration()
 		reply.describe(f.text())
-		reply.Waiting = int(f.integer())
+		reply.Waiting, reply.Reading = int(f.integer()), int(f.integer())
+		reply.Readers = f.readers()
+	case reply.Status == StatusForced:
+		kind, reason := f.text(), f.text()
+		reply.Evicted = kind == "e"
+		if text, err := strconv.Unquote(reason); err == nil && len(text) <= MaxReason {
+			reply.Reason = text
+		}
+	case r.Op == OpMembers:
+		reply.Members = f.members()
 	}
 	if reply.Status == StatusError || f.bad || len(f.rest) > 0 {
 		return Reply{Status: StatusError, Err: fmt.Errorf("%w to %v: %.100v", ErrReply, r.Op, v)}
@@ -212,6 +236,38 @@ func (f *fields) integer() int64 {
 	return n
 }
 
+// list reads an array.
+func (f *fields) list() *fields {
+	items, ok := f.next().([]any)
+	f.bad = f.bad || !ok
+	return &fields{rest: items}
+}
+
+// readers reads (digest, time left, record) of each reader.
+func (f *fields) readers() []Holder {
+	list := f.list()
+	var all []Holder
+	for len(list.rest) > 0 && len(all) < MaxReaders {
+		h := Holder{Digest: list.text(), Remaining: list.duration(), Shared: true, Nodes: 1}
+		if rec, ok := parseRecord(list.text()); ok {
+			h.Label, h.Meta, h.Token, h.Recorded = rec.label, rec.meta, rec.token, true
+		}
+		all = append(all, h)
+	}
+	f.bad = f.bad || list.bad || len(list.rest) > 0
+	return all
+}
+
+func (f *fields) members() []string {
+	list := f.list()
+	var all []string
+	for len(list.rest) > 0 {
+		all = append(all, list.text())
+	}
+	f.bad = f.bad || list.bad
+	return all
+}
+
 // longestMillis keeps the arithmetic of durations from overflowing; it is 146 years.
 const longestMillis = int64(1<<62) / int64(time.Millisecond)
 
@@ -226,7 +282,7 @@ func (f *fields) duration() time.Duration {
 }
 
 // refusals are the error codes with which a node says that it has not begun to execute a command.
-var refusals = []string{"BUSY", "CLUSTERDOWN", "CROSSSLOT", "FENCE", "LOADING", "MASTERDOWN", "MOVED", "ASK",
+var refusals = []string{"BUSY", "CLUSTERDOWN", "CROSSSLOT", "FENCE", "FULL", "LOADING", "MASTERDOWN", "MOVED", "ASK",
 	"NOAUTH", "NOPERM", "NOSCRIPT", "READONLY", "TRYAGAIN", "WRONGTYPE"}
 
 // decodeError classifies an error. A node's errors begin with a code in capitals. Those of a command inside
@@ -239,6 +295,9 @@ func decodeError(err error) Reply {
 			return Reply{Status: StatusQuarantine, Remaining: time.Duration(ms) * time.Millisecond}
 		}
 		return Reply{Status: StatusQuarantine}
+	}
+	if code == "FULL" {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	inside := strings.Contains(rest, "@user_script") || strings.Contains(rest, "script: ")
 	return Reply{Status: StatusError, Err: err, NotSent: slices.Contains(refusals, code) && !inside}

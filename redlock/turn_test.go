@@ -273,7 +273,7 @@ func TestScriptsCost(t *testing.T) {
 		assert.LessOrEqual(t, cost(w, StatusHeld), 7, "join the queue")
 		assert.LessOrEqual(t, cost(w, StatusHeld), 8, "stay in the queue")
 		assert.LessOrEqual(t, cost(Request{Op: OpRelease, Value: "v"}, StatusOK), 7, "release and wake")
-		assert.LessOrEqual(t, cost(w, StatusGranted), 10, "take one's turn")
+		assert.LessOrEqual(t, cost(w, StatusGranted), 11, "take one's turn")
 	}
 }
 

@@ -14,21 +14,20 @@ local function revoke(revoked, digest, ttl, kind, reason)
       list[#list + 1] = line
     end
   end
-  list[#list + 1] = string.format('%s;%.0f;%s;%s', digest, now + ttl, kind, reason)
+  list[#list + 1] = string.format('%s;%.0f;%s;', digest, now + ttl, kind) .. reason
   redis.call('SET', revoked, '\n' .. table.concat(list, '\n'), 'KEEPTTL')
-  if redis.call('PEXPIRE', revoked, ttl, 'GT') == 0 then
-    redis.call('PEXPIRE', revoked, ttl, 'NX')
-  end
+  prolong(revoked, ttl)
 end
 
--- recorded returns the ttl that the owner recorded and its flags; 0 and '' if it has no record here.
-local function recorded(holder, digest)
+-- recorded returns the ttl that the owner recorded and its flags, be it a writer or a reader; 0 and '' if it
+-- has no record here.
+local function recorded(holder, records, digest)
   local record = redis.pcall('GET', holder)
-  if type(record) == 'string' then
-    local owner, ttl, flags = string.match(record, '^(%x+);%d+;(%d+);(%a*);')
-    if owner == digest then
-      return tonumber(ttl), flags
-    end
+  if type(record) == 'string' and string.sub(record, 1, 41) == digest .. ';' then
+    record = string.sub(record, 42)
+  else
+    record = redis.call('HGET', records, digest) or ''
   end
-  return 0, ''
+  local ttl, flags = string.match(record, '^%d+;(%d+);(%a*);')
+  return tonumber(ttl or 0), flags or ''
 end
