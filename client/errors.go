@@ -36,7 +36,7 @@ var (
 	ErrMaxHold = fmt.Errorf("%w: it was held for as long as it may be", ErrExpired)
 	// ErrStolen: a majority of nodes says that the lock is with somebody else.
 	ErrStolen = errors.New("lock is with another owner")
-	// ErrForced: an operator revoked the lease.
+	// ErrForced: an operator revoked the lease. errors.As finds the *ForcedError that tells the reason.
 	ErrForced = redlock.ErrForced
 	// ErrReleased: the holder unlocked it. This is the regular end, not a loss.
 	ErrReleased = redlock.ErrReleased
@@ -48,6 +48,7 @@ type (
 	QuorumError     = redlock.QuorumError
 	QuarantineError = redlock.QuarantineError
 	NodeError       = redlock.NodeError
+	ForcedError     = redlock.ForcedError
 )
 
 // A LossError tells which lease was lost and why. errors.Is matches its cause: ErrExpired, ErrStolen,

@@ -169,7 +169,7 @@ func (l *Lease) renewed(began clock.Instant, err error) error {
 	case err == nil:
 		l.noteRenewal(nil)
 	case errors.Is(err, redlock.ErrForced):
-		l.lose(ErrForced)
+		l.lose(forcedBy(err))
 	case errors.Is(err, redlock.ErrReleased):
 	case errors.Is(err, redlock.ErrLost):
 		if clock.Now().Before(l.end()) {
@@ -187,6 +187,15 @@ func (l *Lease) renewed(began clock.Instant, err error) error {
 		return err
 	}
 	return l.Err()
+}
+
+// forcedBy returns the *ForcedError in err, which matches ErrForced; that alone if there is none.
+func forcedBy(err error) error {
+	var forced *ForcedError
+	if errors.As(err, &forced) {
+		return forced
+	}
+	return ErrForced
 }
 
 func (l *Lease) noteRenewal(err error) {
@@ -211,7 +220,7 @@ func (l *Lease) expire() {
 	l.mu.Unlock()
 	switch reason := l.grant.Err(); {
 	case errors.Is(reason, redlock.ErrForced):
-		cause = ErrForced
+		cause = forcedBy(reason)
 	case !clock.Now().Before(l.limit.Add(-l.guard)):
 		cause = ErrMaxHold
 	case errors.Is(cause, ErrQuorum):
@@ -334,7 +343,7 @@ func (l *Lease) unlock(ctx context.Context) error {
 	err := l.c.quorum.Release(ctx, l.grant)
 	switch {
 	case errors.Is(err, redlock.ErrForced):
-		return &LossError{Name: l.Name(), Token: l.Token(), Cause: ErrForced}
+		return &LossError{Name: l.Name(), Token: l.Token(), Cause: forcedBy(err)}
 	case errors.Is(err, redlock.ErrLost):
 		return &LossError{Name: l.Name(), Token: l.Token(), Cause: ErrExpired}
 	}

@@ -44,11 +44,12 @@ func Only(digest string) RevokeOption { return func(s *revokeSettings) { s.diges
 
 // Evict takes a lock from its holder, whoever that is, in the safe way: the holder can no longer renew, and its
 // lock stays exclusive until it expires or the holder lets go of it. A living holder learns of it with its next
-// renewal, which ends its lease with ErrForced, and releases; so the lock is mostly free after a third of its ttl,
-// and by Revocation.Over in any case, even if the holder is stopped or cut off. The reason (at most 256 bytes, not
-// secret) is logged.
+// renewal, which ends its lease with ErrForced and the reason (*ForcedError), and releases; so the lock is mostly free
+// after a third of its ttl, and by Revocation.Over in any case, even if the holder is stopped or cut off. The reason
+// (at most redlock.MaxReason bytes, 256, not secret) is logged on both sides.
 //
-// A lock that is shared is taken from all who hold it; see Only.
+// A lock that is shared is taken from all who hold it (see Only), or from the hundred of whom each node tells, if
+// there are more.
 //
 // Evict returns when a majority of nodes has confirmed. Errors: ErrNotHeld; ErrForeign; ErrQuorum (*QuorumError),
 // the context's: it may have been evicted nevertheless, and Evict may be called again; ErrInvalid, ErrClosed.
@@ -67,9 +68,6 @@ func (c *Client) Evict(ctx context.Context, name, reason string, opts ...RevokeO
 func (c *Client) ForceUnlock(ctx context.Context, name, reason string, opts ...RevokeOption) (*Revocation, error) {
 	return c.revoke(ctx, revocation{what: "force", name: name, reason: reason, by: c.quorum.Force, kind: anybody}, opts)
 }
-
-// maxReason is how long a reason may be, in bytes.
-const maxReason = 256
 
 // whose says whose locks a revocation is for.
 type whose bool
@@ -91,8 +89,8 @@ func (c *Client) revoke(ctx context.Context, r revocation, opts []RevokeOption) 
 	for _, o := range opts {
 		o(&set)
 	}
-	if len(r.reason) > maxReason {
-		return nil, fmt.Errorf("%w: reason of %d bytes, must be at most %d", ErrInvalid, len(r.reason), maxReason)
+	if len(r.reason) > redlock.MaxReason {
+		return nil, fmt.Errorf("%w: reason of %d bytes, must be at most %d", ErrInvalid, len(r.reason), redlock.MaxReason)
 	}
 	owners, err := c.ownersOf(ctx, r.name, set.digest)
 	if err != nil {
@@ -157,10 +155,10 @@ func (c *Client) ownersOf(ctx context.Context, name, digest string) ([]Holder, e
 	return nil, fmt.Errorf("%q: %w", name, ErrNotHeld)
 }
 
-// holders returns who holds the lock at a majority of nodes.
+// holders returns who holds the lock at a majority of nodes: one owner, or all who share it.
 func holders(s *State) []Holder {
 	if s.Holder == nil {
-		return nil
+		return s.Readers
 	}
 	return []Holder{*s.Holder}
 }
@@ -172,21 +170,27 @@ func obstacles(s *State, majority int) []Holder {
 	owners := map[string]*Holder{}
 	for _, n := range s.Nodes {
 		r := n.Reply
-		if r.Status != redlock.StatusOK || r.Digest == "" {
+		if r.Status != redlock.StatusOK {
 			continue
 		}
-		h := owners[r.Digest]
-		if h == nil {
-			h = &Holder{Digest: r.Digest, Remaining: r.Remaining}
-			owners[r.Digest] = h
-			order = append(order, r.Digest)
+		seen := r.Readers
+		if r.Digest != "" {
+			seen = []Holder{{Digest: r.Digest, Label: r.Label, Meta: r.Meta, Token: r.Token, Remaining: r.Remaining, Recorded: r.Recorded}}
 		}
-		h.Nodes++
-		if r.Recorded {
-			h.Recorded, h.Label, h.Meta, h.Token = true, r.Label, r.Meta, max(h.Token, r.Token)
-		}
-		if r.Remaining < 0 {
-			h.Remaining = r.Remaining
+		for _, one := range seen {
+			h := owners[one.Digest]
+			if h == nil {
+				h = &Holder{Digest: one.Digest, Remaining: one.Remaining, Shared: one.Shared}
+				owners[one.Digest] = h
+				order = append(order, one.Digest)
+			}
+			h.Nodes++
+			if one.Recorded {
+				h.Recorded, h.Label, h.Meta, h.Token = true, one.Label, one.Meta, max(h.Token, one.Token)
+			}
+			if one.Remaining < 0 {
+				h.Remaining = one.Remaining
+			}
 		}
 	}
 	silent := len(s.Nodes) - s.Answered

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/client"
+	"github.com/holdfast-dev/holdfast/redlock"
 )
 
 // A journal is a log that several goroutines write and a test reads.
@@ -61,11 +63,14 @@ func TestEvict(t *testing.T) {
 		require.ErrorIs(t, l.Renew(ctx), client.ErrForced)
 		cause := context.Cause(l.Context())
 		require.ErrorIs(t, cause, client.ErrForced)
+		var forced *client.ForcedError
+		require.ErrorAs(t, cause, &forced)
+		assert.Equal(t, client.ForcedError{Name: "x", Reason: "stuck since noon", Evicted: true}, *forced)
 		next, err := operator.Lock(ctx, "x")
 		require.NoError(t, err)
 		assert.Greater(t, next.Token(), l.Token())
 		require.NoError(t, next.Unlock(ctx))
-		for _, log := range []*journal{&ours} {
+		for _, log := range []*journal{&theirs, &ours} {
 			assert.Contains(t, log.String(), "stuck since noon")
 			assert.Contains(t, log.String(), "lock=x")
 		}
@@ -302,5 +307,63 @@ func TestRevoke_Foreign(t *testing.T) {
 		l, err := operator.Lock(ctx, "x")
 		require.NoError(t, err)
 		require.NoError(t, l.Unlock(ctx))
+	})
+}
+
+// Ensure that a lock that is shared is taken from all who share it, or only from the one who is named; that a
+// reader who holds it at a majority with silent nodes only is found; and that each is told why.
+func TestRevoke_Readers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, started := memoryNodes(t, 5)
+		ctx := context.Background()
+		var links []redlock.Node
+		for _, n := range nodes {
+			links = append(links, n.node(t, nil))
+		}
+		readers, err := redlock.New(links, redlock.Options{})
+		require.NoError(t, err)
+		defer func() {
+			require.NoError(t, readers.Close(ctx))
+			for _, n := range links {
+				n.(io.Closer).Close()
+			}
+		}()
+		read := func(label string) *redlock.Grant {
+			g, err := readers.Acquire(ctx, redlock.Attempt{Name: "x", TTL: 15 * time.Second, Label: label, Shared: true})
+			require.NoError(t, err)
+			return g
+		}
+		operator := nodes.client(t)
+		a, b, c := read("a"), read("b"), read("c")
+		r, err := operator.ForceUnlock(ctx, "x", "one", client.Only(b.Digest()))
+		require.NoError(t, err)
+		require.Len(t, r.Owners, 1)
+		assert.Equal(t, "b", r.Owners[0].Label)
+		assert.True(t, r.Owners[0].Shared)
+		var forced *client.ForcedError
+		require.ErrorAs(t, readers.Renew(ctx, b), &forced)
+		assert.Equal(t, client.ForcedError{Name: "x", Reason: "one"}, *forced)
+		require.NoError(t, readers.Renew(ctx, a)) // which puts it at every node
+		require.NoError(t, readers.Renew(ctx, c))
+		time.Sleep(time.Second)
+
+		started[0].Stop()
+		for _, n := range nodes[1:3] { // a and c are at two nodes that answer, of five
+			require.NoError(t, n.rdb.Del(ctx, redlock.Keys("x").Readers).Err())
+		}
+		r, err = operator.Evict(ctx, "x", "all")
+		require.NoError(t, err)
+		var labels []string
+		for _, h := range r.Owners {
+			labels = append(labels, h.Label)
+		}
+		assert.ElementsMatch(t, []string{"a", "c"}, labels)
+		for _, g := range []*redlock.Grant{a, c} {
+			require.ErrorAs(t, readers.Renew(ctx, g), &forced)
+			assert.Equal(t, client.ForcedError{Name: "x", Reason: "all", Evicted: true}, *forced)
+		}
+		w, err := operator.TryLock(ctx, "x")
+		require.NoError(t, err)
+		require.NoError(t, w.Unlock(ctx))
 	})
 }

@@ -44,7 +44,7 @@ func (r Resumable) MarshalText() ([]byte, error) {
 			v.Set(field, text)
 		}
 	}
-	for field, set := range map[string]bool{"announce": r.Announce} {
+	for field, set := range map[string]bool{"announce": r.Announce, "shared": r.Shared} {
 		if set {
 			v.Set(field, "true")
 		}
@@ -97,6 +97,9 @@ func (r *Resumable) set(field, value string) bool {
 		r.TTL, err = time.ParseDuration(value)
 	case "announce":
 		r.Announce = true
+		return value == "true"
+	case "shared":
+		r.Shared = true
 		return value == "true"
 	default:
 		return false

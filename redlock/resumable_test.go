@@ -73,7 +73,7 @@ func TestResumable_Refused(t *testing.T) {
 	require.NoError(t, new(Resumable).UnmarshalText([]byte(good)))
 	for _, text := range []string{
 		"", "x", "holdfast-handle:2?name=x&token=17&ttl=15s&value=s3cr3t", "holdfast-handle:1?",
-		good + "&later=1", good + "&name=y", good + "&label=", good + "&announce=false", good + ";x=1", good + "&label=%zz",
+		good + "&later=1", good + "&name=y", good + "&label=", good + "&announce=false", good + "&shared=false", good + ";x=1", good + "&label=%zz",
 		good + "&label=" + strings.Repeat("l", MaxLabel+1), good + "&meta=" + strings.Repeat("m", MaxMeta+1),
 		good + "&" + strings.Repeat("m", maxResumable),
 		strings.Replace(good, "token=17", "token=0", 1), strings.Replace(good, "token=17", "token=x", 1),
