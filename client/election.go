@@ -38,7 +38,13 @@ type Leadership struct {
 // The options and errors are those of Lock. ctx bounds only the wait.
 func (c *Client) Elect(ctx context.Context, name, value string, opts ...LockOption) (*Leadership, error) {
 	campaign := func(s *lockSettings) { s.meta, s.announce = value, true }
-	l, err := c.Lock(ctx, name, append(opts[:len(opts):len(opts)], campaign)...)
+	opts = append(opts[:len(opts):len(opts)], campaign)
+	if set, err := c.lockSettings(opts); err != nil {
+		return nil, err
+	} else if err := set.checkExclusive("leadership"); err != nil {
+		return nil, err
+	}
+	l, err := c.Lock(ctx, name, opts...)
 	if err != nil {
 		return nil, err
 	}

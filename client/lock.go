@@ -112,11 +112,11 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (_ *
 		return nil, err
 	}
 	w := newWaiter(c.id, c.nextSince())
-	place, ok := c.turns.join(ctx, c.closing, name)
+	place, ok := c.turns.join(ctx, c.closing, name, set.shared)
 	if !ok {
 		return nil, c.waitError(ctx, name, nil)
 	}
-	defer place.leave()
+	defer func() { place.leave(err == nil) }()
 	return c.wait(ctx, name, set, w)
 }
 
@@ -191,7 +191,7 @@ func (c *Client) under(ctx context.Context, l *Lease, f func(ctx context.Context
 }
 
 func (s lockSettings) attempt(name string) redlock.Attempt {
-	return redlock.Attempt{Name: name, TTL: s.ttl, Label: s.owner, Meta: s.meta, Announce: s.announce,
+	return redlock.Attempt{Name: name, TTL: s.ttl, Label: s.owner, Meta: s.meta, Announce: s.announce, Shared: s.shared,
 		BeforeSend: s.beforeSend}
 }
 

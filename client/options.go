@@ -69,6 +69,8 @@ type lockSettings struct {
 	owner      string
 	meta       string
 	announce   bool
+	shared     bool
+	retry      bool // Once
 	renew      bool
 	guard      time.Duration
 	limited    bool // by maxHold
