@@ -34,5 +34,7 @@
 // operate.go how a lock is taken from its holder.
 //
 // What is more than a mutex is built on that, each in a file of its own: lockall.go takes several locks,
-// semaphore.go one of k, election.go shows who holds one. changes.go is how observers hear of changes.
+// semaphore.go one of k, rwlock.go one that readers share, election.go shows who holds one, once.go does
+// something once for all machines. latch.go and barrier.go are no locks but sets of members, members.go.
+// changes.go is how those who observe or wait for members hear of changes.
 package client

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/client"
 )
@@ -109,4 +110,105 @@ func ExampleClient_Observe() {
 	// Output:
 	// 10.0.0.1:8080 leads
 	// nobody leads
+}
+
+func ExampleClient_RLock() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	first, err := c.RLock(ctx, "catalogue")
+	if err != nil {
+		log.Fatal(err)
+	}
+	second, err := c.RLock(ctx, "catalogue") // beside the first
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = c.TryLock(ctx, "catalogue")
+	fmt.Println(err != nil)
+	first.Unlock(ctx)
+	second.Unlock(ctx)
+	err = c.Do(ctx, "catalogue", func(ctx context.Context, l *client.Lease) error {
+		fmt.Println("the only one, with a later token:", l.Token() > second.Token())
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// true
+	// the only one, with a later token: true
+	// <nil>
+}
+
+func ExampleClient_Latch() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	warm := c.Latch("release 42 is warm")
+	go func() {
+		for _, machine := range []string{"a", "b", "c"} { // each counts itself
+			if err := warm.CountDown(ctx, machine); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}()
+	fmt.Println(warm.Wait(ctx, 3))
+	fmt.Println(warm.Members(ctx))
+	// Output:
+	// <nil>
+	// [a b c] <nil>
+}
+
+func ExampleClient_Barrier() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	met := make(chan error)
+	for _, worker := range []string{"a", "b"} {
+		go func() {
+			// ... its share of round 7 ...
+			met <- c.Barrier("simulation", 2).Await(ctx, "round 7", worker)
+		}()
+	}
+	fmt.Println(<-met, <-met)
+	// Output: <nil> <nil>
+}
+
+func ExampleClient_Once() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	report := func(ctx context.Context, l *client.Lease) error {
+		fmt.Println("the report of the day")
+		return nil
+	}
+	for range 3 { // on however many machines, every minute
+		if _, err := c.Once(ctx, "report", client.TickOf("2026-11-25", 48*time.Hour), report); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output: the report of the day
 }

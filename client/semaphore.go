@@ -70,10 +70,7 @@ func (s *Semaphore) check() error {
 	if s.k < 1 || s.k > MaxSlots {
 		return fmt.Errorf("%w: semaphore of %d permits, must be 1 to %d", ErrInvalid, s.k, MaxSlots)
 	}
-	if s.name == "" {
-		return fmt.Errorf("%w: a semaphore without a name", ErrInvalid)
-	}
-	if err := redlock.CheckName(s.gate()); err != nil {
+	if err := errors.Join(checkPrefix(s.name), redlock.CheckName(s.gate())); err != nil {
 		return err
 	}
 	return redlock.CheckName(s.Slot(s.k - 1))
@@ -176,7 +173,7 @@ func (s *Semaphore) waitError(waits, last error) error {
 func (s *Semaphore) settings(opts []LockOption) (lockSettings, error) {
 	set, err := s.c.lockSettings(opts)
 	set.announce = true // the first in line hears of it
-	return set, err
+	return set, errors.Join(err, set.checkExclusive("a permit"))
 }
 
 // enter takes the gate. Who has to wait for it begins to listen to the slots, to know later which are taken.
