@@ -146,7 +146,9 @@ if barred == 'held' then
   return {'held', redis.call('PTTL', KEYS[1]), digest, string.sub(record, 42)}
 end
 -- The head may have the lock and has not been told, or the message was lost: what was held has expired.
-remind(KEYS[5], head, turn, ARGV[12], reader)
+if head and (head.id ~= id or tonumber(head.score) ~= tonumber(since)) then
+  remind(KEYS[5], head, turn, ARGV[12], reader)
+end
 if barred == 'read' then
   return {'read', ends - now, reader, redis.call('HGET', KEYS[7], reader) or ''}
 end
