@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,9 +87,9 @@ func TestMetrics_Life(t *testing.T) {
 		require.NoError(t, err)
 
 		m := metrics.New()
-		attempts := 0
+		var attempts atomic.Int64
 		c := open(t, nodes, client.WithObserver(m.Observer()), client.WithObserver(client.Observer{
-			AttemptEnded: func(_ context.Context, e client.AttemptEnded) { attempts = e.Number },
+			AttemptEnded: func(_ context.Context, e client.AttemptEnded) { attempts.Store(int64(e.Number)) },
 		}))
 		assertValues(t, m, "waiting 0", "held 0", "acquired_total 0", `failed_total{reason="quorum"} 0`,
 			`lost_total{cause="expired"} 0`, "hold_seconds 0 times 0s", `wait_seconds{result="failed"} 0 times 0s`)
@@ -99,13 +100,13 @@ func TestMetrics_Life(t *testing.T) {
 			got <- l
 		}()
 		time.Sleep(time.Second)
-		assertValues(t, m, "waiting 1", "held 0", fmt.Sprintf("attempts_total %d", attempts))
-		assert.Positive(t, attempts)
+		assertValues(t, m, "waiting 1", "held 0", fmt.Sprintf("attempts_total %d", attempts.Load()))
+		assert.Positive(t, attempts.Load())
 		require.NoError(t, holder.Unlock(ctx))
 		l := <-got
 		time.Sleep(11 * time.Second)
 		assertValues(t, m, "waiting 0", "held 1", "acquired_total 1", `wait_seconds{result="acquired"} 1 times 1s`,
-			"renewals_total 2", "renewal_failures_total 0", fmt.Sprintf("attempts_total %d", attempts))
+			"renewals_total 2", "renewal_failures_total 0", fmt.Sprintf("attempts_total %d", attempts.Load()))
 		require.NoError(t, l.Unlock(ctx))
 		assertValues(t, m, "waiting 0", "held 0", "hold_seconds 1 times 11s", "unconfirmed_releases_total 0",
 			`lost_total{cause="expired"} 0`)
