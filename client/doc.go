@@ -25,6 +25,19 @@
 // Cluster deployment is one vote of weaker worth (see [NodeOf]). Locks that others take with redsync exclude
 // each other with ours, but carry no token.
 //
+// # Where it runs
+//
+// A node is any server of the Redis protocol with Lua: ours, Redis from 7.0 on, Valkey. One node is a lock
+// service without redundancy, three or five are a quorum. What [Open] cannot say in a URL (certificates, a
+// Sentinel, a Cluster) a go-redis client says, of which [NodeOf] makes a node; there is what such a vote means.
+//
+// A user for locks alone needs this rule, all of it for what this package does and no more; without publish,
+// subscribe and the channels, waiters find out by ttl and by polling:
+//
+//	+evalsha +eval +script|load +client|info +client|kill +info +ping +scan +select
+//	+time +get +mget +set +del +exists +pexpire +pttl +hget +hset +hdel +sadd +scard +sismember +smembers
+//	+zadd +zrem +zcard +zcount +zscore +zrange +zrangebyscore +publish +subscribe ~* &holdfast:*
+//
 // # Reading order
 //
 // lock.go says how attempts become a lease, turns.go and wake.go how waiters stand in line and hear of their
