@@ -130,6 +130,22 @@ func TestLatch_EndOfWait(t *testing.T) {
 	})
 }
 
+// Ensure that whatever a latch is asked ends with the context's error and its cause, not with one of them.
+func TestLatch_KeepsCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 3)
+		l := nodes.client(t).Latch("x")
+		bored := errors.New("bored")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(bored)
+		_, err := l.Members(ctx)
+		for what, err := range map[string]error{"members": err, "count": l.CountDown(ctx, "m"), "wait": l.Wait(ctx, 1)} {
+			assert.ErrorIs(t, err, bored, what)
+			assert.ErrorIs(t, err, context.Canceled, what)
+		}
+	})
+}
+
 // Ensure that names, members, numbers and times outside the limits are refused.
 func TestLatch_Refused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

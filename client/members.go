@@ -41,7 +41,7 @@ func (c *Client) add(ctx context.Context, set, member string, ttl time.Duration)
 		return err
 	}
 	defer c.calls.Done()
-	return setError(c.quorum.Add(ctx, set, member, ttl))
+	return setError(ctx, c.quorum.Add(ctx, set, member, ttl))
 }
 
 // members returns what is in a set, sorted.
@@ -51,7 +51,7 @@ func (c *Client) members(ctx context.Context, set string) ([]string, error) {
 	}
 	defer c.calls.Done()
 	members, err := c.quorum.Members(ctx, set)
-	return members, setError(err)
+	return members, setError(ctx, err)
 }
 
 // checkPrefix refuses an empty name, of which something longer is made.
@@ -62,9 +62,13 @@ func checkPrefix(name string) error {
 	return nil
 }
 
-func setError(err error) error {
-	if errors.Is(err, redlock.ErrClosed) {
+// setError is what a caller is told of a failure. That of ctx comes with its cause.
+func setError(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, redlock.ErrClosed):
 		return ErrClosed
+	case err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
+		return fmt.Errorf("%w (%w)", ended(ctx), err)
 	}
 	return err
 }

@@ -418,6 +418,8 @@ func FuzzLockOf(f *testing.F) {
 			lock, ok := server.LockOf(redlock.Keys(name).Waiters, ":waiters")
 			require.True(t, ok, "%q", redlock.Keys(name).Waiters)
 			require.Equal(t, name, lock)
+			lock, ok = server.LockOf(redlock.Keys(name).Readers, ":readers")
+			require.True(t, ok && lock == name, "%q", redlock.Keys(name).Readers)
 		}
 		if lock, ok := server.LockOf(name, ":waiters"); ok {
 			require.Equal(t, name, redlock.Keys(lock).Waiters)

@@ -9,6 +9,6 @@
 // HOLDFAST_SOAK says for how long it runs, one minute by default; `make soak` runs ten. Set HOLDFAST_SOAK_SEED to
 // the seed that a run prints to have the same choices made again; what comes of them depends on timing.
 //
-// Reading order: soak_test.go (the course of events), worker_test.go (what the goroutines do), referee_test.go,
+// Reading order: soak_test.go (the course of events), worker_test.go and meeting_test.go (what the goroutines do), referee_test.go,
 // fleet_test.go (nodes and their troubles), growth_test.go (memory), score_test.go (what is counted and printed).
 package soak

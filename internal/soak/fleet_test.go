@@ -203,7 +203,8 @@ func (f *fleet) dial(i int) *redis.Client {
 		ReadTimeout: 2 * time.Second, ContextTimeoutEnabled: true, DisableIdentity: true})
 }
 
-// leftovers says what is on node i beside fences, which outlive their locks by design.
+// leftovers says what is on node i beside what outlives its use by design: fences, and the sets of those who came
+// to a barrier, a latch or a tick, which must have a ttl.
 func (f *fleet) leftovers(i int) error {
 	ctx := context.Background()
 	rdb := f.dial(i)
@@ -216,7 +217,8 @@ func (f *fleet) leftovers(i int) error {
 	}
 	var found []string
 	for _, key := range keys {
-		if !strings.HasSuffix(key, ":fence") {
+		set := strings.HasSuffix(key, ":set") && rdb.TTL(ctx, key).Val() > 0
+		if !set && !strings.HasSuffix(key, ":fence") {
 			found = append(found, "key "+key)
 		}
 	}

@@ -250,7 +250,7 @@ func (a *arena) makeSpots() {
 	for i := range names {
 		f := families[i%len(families)]
 		s := &spot{name: fmt.Sprintf("soak/%s/%d", f.name, i), kinds: f.kinds}
-		s.referee = newReferee(s.name, 1)
+		s.referee, s.meeting = newReferee(s.name, 1), newMeeting()
 		switch f.name {
 		case "all":
 			a.all = append(a.all, s)

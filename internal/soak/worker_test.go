@@ -30,6 +30,7 @@ type spot struct {
 	referee *referee
 	kinds   []kind
 	slots   []*referee // of a semaphore, one for each permit
+	meeting *meeting   // of barriers, latches and ticks
 }
 
 // A kind is one way to use a primitive, and how often it is chosen among those of its name. do returns nil, an
@@ -53,6 +54,10 @@ var families = []struct {
 	{"mutex", []kind{{"lock", 1, lock}, {"do", 1, do}}},
 	{"all", []kind{{"lock all", 1, lockAll}, {"lock", 6, lock}, {"do", 6, do}, {"try", 1, tryLock}}},
 	{"semaphore", []kind{{"acquire", 3, acquire}, {"try acquire", 1, tryAcquire}}},
+	{"shared", []kind{{"read", 6, readLock}, {"try read", 1, tryReadLock}, {"lock", 1, lock}, {"do", 1, do}}},
+	{"barrier", []kind{{"barrier", 1, barrier}}},
+	{"latch", []kind{{"latch", 1, latch}}},
+	{"once", []kind{{"once", 1, once}}},
 	{"election", []kind{{"elect", 4, elect}, {"observe", 1, observe}}},
 }
 
@@ -198,11 +203,16 @@ func do(ctx context.Context, w *worker, c *client.Client) error {
 	err := c.Do(wait, w.spot.name, func(_ context.Context, l *client.Lease) error {
 		return w.stay("do", time.Since(began), l.Context(), false, seat{w.spot.referee, l})
 	}, w.options()...)
-	var loss *client.LossError
-	if errors.As(err, &loss) || errors.Is(err, client.ErrReleased) {
+	if lostLease(err) {
 		return nil // counted by stay, or too late for it
 	}
 	return err
+}
+
+// lostLease tells the error of work that had the lock until it lost it.
+func lostLease(err error) bool {
+	var loss *client.LossError
+	return errors.As(err, &loss) || errors.Is(err, client.ErrReleased)
 }
 
 // lockAll takes the worker's own name and one or two others of its family, or gives up after a second.
