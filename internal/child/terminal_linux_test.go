@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 func startSession(t *testing.T) *ptytest.Terminal {
 	t.Helper()
 	shell := exec.Command("sh", "-i")
-	shell.Env = append(os.Environ(), helperVariable+"=yes", "PS1=prompt> ", "ENV=")
+	shell.Env = append(os.Environ(), helperVariable+"=yes", "PS1=prompt> ", "ENV=", "F="+filepath.Join(t.TempDir(), "jobs"))
 	s := ptytest.Start(t, 24, 80, shell)
 	s.Expect(`prompt> `)
 	return s
@@ -68,4 +69,24 @@ func TestRun_JobControl(t *testing.T) {
 	s.Expect(`prompt> `)
 	s.Send("echo code $?\n")
 	s.Expect(`code 130$`)
+}
+
+// Ensure that a command in the background that wants to read from the terminal is stopped, as it would be without us,
+// does not take what is typed for the shell, and reads once it is in the foreground.
+func TestRun_BackgroundReads(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	s := startSession(t)
+	s.Send(self + ` sh -c 'read a; echo "got $a"; exit 4' &` + "\n")
+	s.Expect(`prompt> `)
+	s.Send("echo shell $((40 + 2))\n")
+	s.Expect(`shell 42$`)
+	s.Send(`until jobs >"$F"; grep -q Stopped "$F"; do sleep 0.05; done; echo "it has $((1 + 1)) stopped"` + "\n")
+	s.Expect(`it has 2 stopped$`)
+	s.Expect(`prompt> `)
+	s.Send("fg\n")
+	s.Send("one\n")
+	s.Expect(`^got one$`)
+	s.Send("echo code $?\n")
+	s.Expect(`code 4$`)
 }
