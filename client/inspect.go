@@ -134,8 +134,9 @@ var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`,
 func (l *link) scanNames(ctx context.Context, prefix string) ([]string, error) {
 	var mu sync.Mutex
 	var names []string
-	// The prefix may stand behind a brace. The pattern admits more than records; they are looked through here.
-	pattern := "*" + globEscape.Replace(prefix) + "*" + strings.TrimPrefix(redlock.Keys("x").Holder, "{x}")
+	// The prefix may stand behind a brace. The pattern is for the records of holders and of readers, :holder and
+	// :records, and admits more; they are looked through here.
+	pattern := "*" + globEscape.Replace(prefix) + "*:[hr]*[rs]"
 	scan := func(ctx context.Context, rdb redis.Cmdable) error {
 		for it := rdb.Scan(ctx, 0, pattern, 1000).Iterator(); ; {
 			if !it.Next(ctx) {

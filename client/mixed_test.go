@@ -168,6 +168,27 @@ func TestList(t *testing.T) {
 	})
 }
 
+// Ensure that List finds what is held shared, once, whoever holds it.
+func TestList_Shared(t *testing.T) {
+	onBoth(t, func(t *testing.T, nodes cluster) {
+		ctx := context.Background()
+		c := nodes.client(t)
+		for _, name := range []string{"a/read", "a/read", "a/{tag}read", "b/read"} {
+			_, err := c.RLock(ctx, name)
+			require.NoError(t, err)
+		}
+		_, err := c.Lock(ctx, "a/written")
+		require.NoError(t, err)
+		list, err := c.List(ctx, "a/")
+		require.NoError(t, err)
+		got := make(map[string]int)
+		for _, s := range list {
+			got[s.Name] = len(s.Readers)
+		}
+		assert.Equal(t, map[string]int{"a/read": 2, "a/{tag}read": 1, "a/written": 0}, got)
+	})
+}
+
 // Ensure that a process that is stopped in the middle of its work learns, when it goes on, that its lease is
 // over, before it could write: the clock tells it, whatever its goroutines had time to do.
 func TestLease_StoppedProcess(t *testing.T) {

@@ -43,6 +43,7 @@ func TestComplete_Words(t *testing.T) {
 		"lock --wait 1s --tr":          "", // excluded by --wait
 		"lock --wait=1s --tr":          "",
 		"lock --tr":                    "--try",
+		"lock --shared --sl":           "", // excluded by --shared
 		"lock --try --tr":              "", // given
 		"lock --ttl 1s --tt":           "",
 		"server --bind a --bin":        "--bind", // may be given again

@@ -33,7 +33,7 @@ func TestDocs_JSON(t *testing.T) {
 			assert.Contains(t, text, "| `"+name+"` |", heading)
 		}
 	}
-	for heading, value := range map[string]any{"### `locks ls --json`": answer{}, "### `locks evict --json`": ownerInfo{}} {
+	for heading, value := range map[string]any{"### `locks ls --json`": answer{}, "| `readers` | who": reader{}, "### `locks evict --json`": ownerInfo{}} {
 		text := section(t, heading)
 		kind := reflect.TypeOf(value)
 		for i := range kind.NumField() {

@@ -29,7 +29,8 @@ type lockCommand struct {
 	Guard  *time.Duration `placeholder:"DURATION" help:"How long before its end a lock that cannot be renewed counts as about to end, at most half of --ttl. Default: a third of --ttl, and no less than the DURATION of --on-lost."`
 	Owner  string         `env:"HOLDFAST_OWNER" placeholder:"TEXT" help:"What others are shown as the holder (${env}). Default: host name and process id."`
 	Meta   []string       `sep:"none" placeholder:"KEY=VALUE" help:"What others are shown beside the owner; may be given again. Never secret."`
-	Slots  *int           `placeholder:"K" help:"Let K run at the same time: NAME is a semaphore of K slots, and LOCK_SLOT says which of them it is, from 0. All that use NAME must say the same K, and tokens compare only within a slot."`
+	Shared bool           `xor:"mode" help:"Hold the lock beside others who hold it shared. Nobody holds it alone meanwhile, and one who waits to do so goes before those who come later."`
+	Slots  *int           `xor:"mode" placeholder:"K" help:"Let K run at the same time: NAME is a semaphore of K slots, and LOCK_SLOT says which of them it is, from 0. All that use NAME must say the same K, and tokens compare only within a slot."`
 	JSON   bool           `name:"json" help:"Write what this program itself has to say to standard error as JSON, one object per line."`
 
 	Name    string   `arg:"" help:"Name of the lock."`
@@ -206,14 +207,17 @@ type holding struct {
 
 // take is one call of the client, whichever the flags ask for.
 func (cmd *lockCommand) take(ctx context.Context, c *client.Client) (*holding, error) {
-	meta := client.Meta(cmd.meta)
+	opts := []client.LockOption{client.Meta(cmd.meta)}
+	if cmd.Shared {
+		opts = append(opts, client.Shared())
+	}
 	if cmd.Slots != nil {
 		s := c.Semaphore(cmd.Name, *cmd.Slots)
 		acquire := s.Acquire
 		if cmd.Try {
 			acquire = s.TryAcquire
 		}
-		permit, err := acquire(ctx, meta)
+		permit, err := acquire(ctx, opts...)
 		if err != nil {
 			return nil, err
 		}
@@ -224,7 +228,7 @@ func (cmd *lockCommand) take(ctx context.Context, c *client.Client) (*holding, e
 	if cmd.Try {
 		acquire = c.TryLock
 	}
-	lease, err := acquire(ctx, cmd.Name, meta)
+	lease, err := acquire(ctx, cmd.Name, opts...)
 	if err != nil {
 		return nil, err
 	}

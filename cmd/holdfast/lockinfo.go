@@ -27,8 +27,20 @@ type lockInfo struct {
 	Remaining string   `json:"remaining,omitempty"` // "none": the key has no ttl
 	Fence     int64    `json:"fence"`               // no token was ever higher
 	Waiting   int      `json:"waiting"`
-	Nodes     string   `json:"nodes,omitempty"` // at how many of the nodes that answered the holder's lock is, "5/5"
+	Shared    bool     `json:"shared,omitempty"`  // then owner and so on are those of the first of the readers
+	Reading   int      `json:"reading,omitempty"` // how many hold it shared
+	Readers   []reader `json:"readers,omitempty"` // who holds for longest first; not all if there are very many
+	Nodes     string   `json:"nodes,omitempty"`   // at how many of the nodes that answered the holder's lock is, "5/5"
 	Answers   []answer `json:"answers,omitempty"`
+}
+
+// A reader is one who holds a lock shared.
+type reader struct {
+	Owner     string `json:"owner,omitempty"`
+	Meta      any    `json:"meta,omitempty"`
+	Token     int64  `json:"token,omitempty"`
+	Remaining string `json:"remaining,omitempty"`
+	Nodes     string `json:"nodes,omitempty"`
 }
 
 // An answer is what one node says of a lock.
@@ -39,6 +51,7 @@ type answer struct {
 	Owner     string `json:"owner,omitempty"`
 	Token     int64  `json:"token,omitempty"`
 	Remaining string `json:"remaining,omitempty"`
+	Readers   int    `json:"readers,omitempty"` // how many hold it shared there; owner and so on are those of the first
 	Fence     int64  `json:"fence"`
 	Waiting   int    `json:"waiting"`
 }
@@ -46,18 +59,26 @@ type answer struct {
 // infoOf shows a lock as held at so many of the nodes that were asked. List does not wait for all of them.
 func infoOf(state *redlock.State, asked int) lockInfo {
 	info := lockInfo{Name: state.Name, Held: !state.Free(), Fence: state.Fence, Waiting: state.Waiting}
-	if h := state.Holder; h != nil {
-		info.Owner, info.Meta, info.Token = h.Label, metaOf(h.Meta), h.Token
-		info.Remaining = remaining(h.Remaining)
-		info.Nodes = fmt.Sprintf("%d/%d", h.Nodes, asked)
+	for i, h := range ownersOf(state) {
+		one := reader{h.Label, metaOf(h.Meta), h.Token, remaining(h.Remaining), fmt.Sprintf("%d/%d", h.Nodes, asked)}
+		if i == 0 {
+			info.Owner, info.Meta, info.Token, info.Remaining, info.Nodes = one.Owner, one.Meta, one.Token, one.Remaining, one.Nodes
+		}
+		if h.Shared {
+			info.Shared, info.Readers = true, append(info.Readers, one)
+			info.Reading = max(state.Reading, len(info.Readers))
+		}
 	}
 	return info
 }
 
-// ownersOf returns those who hold a lock; of nil it is nobody.
+// ownersOf returns those who hold a lock, who holds for longest first; of nil it is nobody.
 func ownersOf(state *client.State) []client.Holder {
-	if state == nil || state.Holder == nil {
+	switch {
+	case state == nil:
 		return nil
+	case state.Holder == nil:
+		return state.Readers
 	}
 	return []client.Holder{*state.Holder}
 }
@@ -71,6 +92,10 @@ func answersOf(state *redlock.State) []answer {
 			a.Error = "none in time"
 		case n.Reply.Err != nil:
 			a.Error = oneLine(n.Reply.Err)
+		case len(n.Reply.Readers) > 0:
+			first := n.Reply.Readers[0]
+			a.Held, a.Owner, a.Token, a.Remaining = true, first.Label, first.Token, remaining(first.Remaining)
+			a.Readers = len(n.Reply.Readers)
 		case n.Reply.Digest != "":
 			a.Held, a.Owner, a.Token, a.Remaining = true, n.Reply.Label, n.Reply.Token, remaining(n.Reply.Remaining)
 		}
@@ -100,7 +125,7 @@ func printTable(out io.Writer, locks []lockInfo) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tOWNER\tREMAINING\tTOKEN\tWAITING\tNODES")
 	for _, l := range locks {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", printable(l.Name), orDash(l.Owner), l.Remaining, tokenText(l.Token), l.Waiting, l.Nodes)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", printable(l.Name), whose(l.Owner, l.Reading), l.Remaining, tokenText(l.Token), l.Waiting, l.Nodes)
 	}
 	return w.Flush()
 }
@@ -108,13 +133,25 @@ func printTable(out io.Writer, locks []lockInfo) error {
 func printLock(out io.Writer, l lockInfo) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "name\t%s\n", printable(l.Name))
-	if l.Held {
+	switch {
+	case l.Shared:
+		for _, r := range l.Readers {
+			fmt.Fprintf(w, "shared by\t%s, for another %s, on %s nodes, token %s", orDash(r.Owner), r.Remaining, r.Nodes, tokenText(r.Token))
+			if r.Meta != nil {
+				fmt.Fprintf(w, ", %s", metaText(r.Meta))
+			}
+			fmt.Fprintln(w)
+		}
+		if more := l.Reading - len(l.Readers); more > 0 {
+			fmt.Fprintf(w, "\tand %d more\n", more)
+		}
+	case l.Held:
 		fmt.Fprintf(w, "held by\t%s, for another %s, on %s nodes\n", orDash(l.Owner), l.Remaining, l.Nodes)
 		fmt.Fprintf(w, "token\t%s\n", tokenText(l.Token))
 		if l.Meta != nil {
 			fmt.Fprintf(w, "meta\t%s\n", metaText(l.Meta))
 		}
-	} else {
+	default:
 		fmt.Fprintln(w, "held by\tnobody")
 	}
 	fmt.Fprintf(w, "fence\t%d\nwaiting\t%d\n", l.Fence, l.Waiting)
@@ -127,7 +164,7 @@ func printLock(out io.Writer, l lockInfo) error {
 		case a.Error != "":
 			fmt.Fprintf(w, "%s\tno answer\t\t\t\t%s\n", a.Node, a.Error)
 		case a.Held:
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", a.Node, orDash(a.Owner), a.Remaining, a.Fence, a.Waiting)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", a.Node, whose(a.Owner, a.Readers), a.Remaining, a.Fence, a.Waiting)
 		default:
 			fmt.Fprintf(w, "%s\tfree\t\t%d\t%d\n", a.Node, a.Fence, a.Waiting)
 		}
@@ -169,6 +206,17 @@ func tokenText(token int64) string {
 		return "-"
 	}
 	return strconv.FormatInt(token, 10)
+}
+
+// whose shows the owner of a lock, or the first of those who share it.
+func whose(owner string, readers int) string {
+	switch {
+	case readers == 0:
+		return orDash(owner)
+	case readers == 1:
+		return orDash(owner) + ", shared"
+	}
+	return fmt.Sprintf("%s and %d more, shared", orDash(owner), readers-1)
 }
 
 // orDash shows what others wrote, or that there is nothing.

@@ -175,10 +175,10 @@ func (v *watchTable) rows() [][]string {
 	for _, state := range v.last.locks {
 		l := infoOf(state, state.Answered)
 		left := l.Remaining
-		if state.Holder.Remaining >= 0 {
-			left = max(state.Holder.Remaining-gone, 0).Round(100 * time.Millisecond).String()
+		if owners := ownersOf(state); owners[0].Remaining >= 0 {
+			left = max(owners[0].Remaining-gone, 0).Round(100 * time.Millisecond).String()
 		}
-		rows = append(rows, []string{printable(l.Name), orDash(l.Owner), left, fmt.Sprint(l.Waiting), tokenText(l.Token), l.Nodes})
+		rows = append(rows, []string{printable(l.Name), whose(l.Owner, l.Reading), left, fmt.Sprint(l.Waiting), tokenText(l.Token), l.Nodes})
 	}
 	return rows
 }

@@ -147,6 +147,7 @@ type watchEvent struct {
 	Owner     string `json:"owner,omitempty"`
 	Meta      any    `json:"meta,omitempty"`
 	Token     int64  `json:"token,omitempty"`
+	Shared    bool   `json:"shared,omitempty"`
 	Remaining string `json:"remaining,omitempty"`
 	Waiting   int    `json:"waiting"`
 	Error     string `json:"error,omitempty"`
@@ -173,6 +174,13 @@ func changes(before, now *look) []watchEvent {
 	maps.Copy(names, current)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		was, is := old[name], current[name]
+		if was != nil && is != nil && (partial(was) || partial(is)) {
+			// So many share it that nobody can tell who has come and gone.
+			if was.Waiting != is.Waiting {
+				events = append(events, eventOf("waiting", is, ownersOf(is)[0]))
+			}
+			continue
+		}
 		stays := false
 		for _, h := range ownersOf(was) {
 			if hasOwner(is, h) {
@@ -197,6 +205,9 @@ func changes(before, now *look) []watchEvent {
 	return events
 }
 
+// partial tells that more hold a lock shared than the nodes tell of.
+func partial(s *client.State) bool { return s.Reading > len(s.Readers) }
+
 func byName(locks []*client.State) map[string]*client.State {
 	names := make(map[string]*client.State, len(locks))
 	for _, s := range locks {
@@ -210,7 +221,7 @@ func hasOwner(s *client.State, owner client.Holder) bool {
 }
 
 func eventOf(event string, s *client.State, h client.Holder) watchEvent {
-	e := watchEvent{Event: event, Name: s.Name, Owner: h.Label, Meta: metaOf(h.Meta), Token: h.Token, Waiting: s.Waiting}
+	e := watchEvent{Event: event, Name: s.Name, Owner: h.Label, Meta: metaOf(h.Meta), Token: h.Token, Shared: h.Shared, Waiting: s.Waiting}
 	if event != "released" && event != "expired" {
 		e.Remaining = remaining(h.Remaining)
 	}
@@ -225,6 +236,9 @@ func (e *watchEvent) text() string {
 	}
 	if e.Name != "" {
 		words += fmt.Sprintf("%s by %s, token %s", printable(e.Name), orDash(e.Owner), tokenText(e.Token))
+		if e.Shared {
+			words += ", shared"
+		}
 		if e.Waiting > 0 || e.Event == "waiting" {
 			words += fmt.Sprintf(", %d waiting", e.Waiting)
 		}

@@ -113,3 +113,26 @@ func TestTable_Cut(t *testing.T) {
 		assert.Equal(t, tt.want, cut(tt.text, tt.width), "%q %d", tt.text, tt.width)
 	}
 }
+
+// Ensure that each of those who share a lock is told of, unless they are so many that the nodes do not tell of all.
+func TestWatch_Readers(t *testing.T) {
+	shared := func(reading, waiting int, digests ...string) *look {
+		s := &client.State{Name: "a", Reading: reading, Waiting: waiting}
+		for _, d := range digests {
+			s.Readers = append(s.Readers, redlock.Holder{Digest: d, Label: "of-" + d, Shared: true, Remaining: 9 * time.Second})
+		}
+		return &look{at: clock.Instant(time.Hour), locks: []*client.State{s}}
+	}
+	texts := func(before, now *look) (got []string) {
+		for _, e := range changes(before, now) {
+			got = append(got, strings.Join(strings.Fields(e.text()), " "))
+		}
+		return got
+	}
+	assert.Equal(t, []string{"held a by of-1, token -, shared", "held a by of-2, token -, shared"}, texts(nil, shared(2, 0, "1", "2")))
+	assert.Equal(t, []string{"released a by of-1, token -, shared", "acquired a by of-3, token -, shared"},
+		texts(shared(2, 0, "1", "2"), shared(2, 0, "2", "3")))
+	assert.Equal(t, []string{"released a by of-1, token -, shared", "acquired a by of-4, token -"}, texts(shared(1, 0, "1"), held(0, "a=4/9s/0")))
+	assert.Empty(t, texts(shared(200, 0, "1", "2"), shared(200, 0, "3", "4")), "nobody can tell")
+	assert.Equal(t, []string{"waiting a by of-3, token -, shared, 1 waiting"}, texts(shared(200, 0, "1", "2"), shared(200, 1, "3", "4")))
+}
