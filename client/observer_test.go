@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -69,6 +70,21 @@ func (d *diary) take() []any {
 	events := d.events
 	d.events, d.trails = nil, nil
 	return events
+}
+
+// changes returns which nodes went and came back since the last call, and batches what was sent to one.
+func (d *diary) changes() []any {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	nodes := d.nodes
+	d.nodes = nil
+	return nodes
+}
+
+func (d *diary) batches(node string) []client.BatchEnded {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.batch[node])
 }
 
 // kinds returns the types of events, shortly.
@@ -282,36 +298,36 @@ func TestObserver_Nodes(t *testing.T) {
 			time.Sleep(10 * time.Second)
 		}
 		cycle()
-		assert.Len(t, d.nodes, 3)
+		changes := d.changes()
+		assert.Len(t, changes, 3)
 		for _, n := range nodes {
-			assert.Contains(t, d.nodes, client.NodeUp{Node: n.addr})
-			require.NotEmpty(t, d.batch[n.addr])
-			for _, b := range d.batch[n.addr] {
+			assert.Contains(t, changes, client.NodeUp{Node: n.addr})
+			require.NotEmpty(t, d.batches(n.addr))
+			for _, b := range d.batches(n.addr) {
 				assert.NoError(t, b.Err)
 				assert.GreaterOrEqual(t, b.Took, 3*time.Millisecond)
 				assert.Positive(t, b.Requests)
 			}
 		}
-		d.nodes = nil
 		started[1].Stop()
 		cycle()
 		cycle()
-		require.Len(t, d.nodes, 1)
-		down := d.nodes[0].(client.NodeDown)
+		changes = d.changes()
+		require.Len(t, changes, 1)
+		down := changes[0].(client.NodeDown)
 		assert.Equal(t, nodes[1].addr, down.Node)
 		assert.Error(t, down.Err)
 		started[1].Restart()
 		cycle()
 		cycle()
-		assert.Equal(t, []any{down, client.NodeUp{Node: nodes[1].addr}}, d.nodes)
+		assert.Equal(t, []any{client.NodeUp{Node: nodes[1].addr}}, d.changes())
 
 		l, err := c.Lock(ctx, "x")
 		require.NoError(t, err)
 		hangs.shut(true)
-		d.nodes = nil
 		require.NoError(t, c.Close(ctx))
 		require.ErrorIs(t, l.Err(), client.ErrReleased)
-		assert.Empty(t, d.nodes, "Close cut the connection of the node that hangs")
+		assert.Empty(t, d.changes(), "Close cut the connection of the node that hangs")
 	})
 }
 
