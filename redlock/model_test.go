@@ -20,6 +20,7 @@ type scenario struct {
 	name      string
 	nodes     int
 	clients   int
+	readers   int // the last so many of the clients take the lock shared
 	attempts  int // of all clients together
 	rounds    int // renewal rounds of one lease
 	steps     int // then everything is wound up
@@ -68,10 +69,12 @@ type world struct {
 	ignored   string        // a promise that is not checked, because a mutant is to be seen breaking another
 
 	values   int
-	drawing  int   // the client that draws a value
-	grants   int   // of all tenures
-	highest  int64 // token granted so far
-	tokens   map[int64]bool
+	drawing  int            // the client that draws a value
+	grants   int            // of all tenures
+	sections int            // grants of writers
+	highest  int64          // token granted so far
+	tokens   map[int64]bool // granted to writers
+	shared   map[int64]bool // granted to readers
 	acquired map[place]bool // acquires that were sent
 	lossy    map[place]bool // where a message was lost, overtaken, or executed once more than its sender knows of
 	over     map[string]clock.Instant
@@ -111,6 +114,7 @@ type tenure struct {
 	floor   int64 // the highest token granted before it began
 	won     bool
 	grant   int // the number of its grant, or of the grant that it resumed
+	section int // how many grants of writers there were then
 	rounds  int
 	proved  clock.Instant // the latest validity end
 }
@@ -131,7 +135,7 @@ type envelope struct {
 }
 
 func newWorld(s *scenario, c chooser, mutate func(*world)) *world {
-	w := &world{scenario: *s, chooser: c, now: 1000, tokens: map[int64]bool{}, acquired: map[place]bool{},
+	w := &world{scenario: *s, chooser: c, now: 1000, tokens: map[int64]bool{}, shared: map[int64]bool{}, acquired: map[place]bool{},
 		lossy: map[place]bool{}, over: map[string]clock.Instant{}}
 	w.rules = protocol(func(time.Duration) time.Duration { return w.drift })
 	w.rules.value = func() string { w.values++; return fmt.Sprint("v", w.values) }
@@ -306,6 +310,9 @@ func (w *world) leap() {
 		if n.owner != "" {
 			due(n.expires)
 		}
+		for _, r := range n.readers {
+			due(r.expires)
+		}
 	}
 	for _, t := range w.tenures {
 		if t.phase == holding {
@@ -389,7 +396,7 @@ func (w *world) settle(t *tenure) {
 		}
 	}
 	if t.phase == holding && t.end > t.proved {
-		if w.grants != t.grant && !w.forced {
+		if (w.sections != t.section || !t.request.Shared && w.grants != t.grant) && !w.forced {
 			w.fail("continuous", "%s lives on as grant %d, after grant %d", t.request.Value, t.grant, w.grants)
 		}
 		if t.proved > 0 {
@@ -415,19 +422,27 @@ func (w *world) settle(t *tenure) {
 func (w *world) granted(t *tenure) {
 	w.grants++
 	t.grant = w.grants
+	if !t.request.Shared {
+		w.sections++
+	}
+	t.section = w.sections
 	if t.token <= t.floor {
 		w.fail("monotone", "%s got %d, though %d was granted before it began", t.request.Value, t.token, t.floor)
 	}
-	if w.tokens[t.token] {
+	if w.tokens[t.token] || !t.request.Shared && w.shared[t.token] {
 		w.fail("unique", "%s got %d, as another did", t.request.Value, t.token)
 	}
-	w.tokens[t.token] = true
+	if t.request.Shared {
+		w.shared[t.token] = true // two readers may have the same
+	} else {
+		w.tokens[t.token] = true
+	}
 	w.highest = max(w.highest, t.token)
 }
 
 // check looks for two holders, and for holders that should be none any more.
 func (w *world) check() {
-	var holder *tenure
+	var holder *tenure // a writer, if any
 	for _, t := range w.tenures {
 		if t.dead || !t.held(w.now) {
 			continue
@@ -435,10 +450,12 @@ func (w *world) check() {
 		if over, ok := w.over[t.request.Value]; ok && w.now >= over {
 			w.fail("over", "%s is held at %d, revoked to be over at %d", t.request.Value, w.now, over)
 		}
-		if holder != nil && !w.forced && !w.frozen {
+		if holder != nil && !(holder.request.Shared && t.request.Shared) && !w.forced && !w.frozen {
 			w.fail("exclusive", "%s and %s both hold at %d", holder.request.Value, t.request.Value, w.now)
 		}
-		holder = t
+		if holder == nil || holder.request.Shared {
+			holder = t
+		}
 	}
 }
 
@@ -516,7 +533,7 @@ func (w *world) ttl() time.Duration {
 func (w *world) begin(client int) {
 	w.attempts--
 	w.drawing = client
-	req := Request{Name: "n", Value: w.rules.value(), TTL: w.ttl(), FenceTTL: w.fenceTTL}
+	req := Request{Name: "n", Value: w.rules.value(), TTL: w.ttl(), FenceTTL: w.fenceTTL, Shared: client >= w.clients-w.readers}
 	if w.wallclock {
 		req.Proposal = w.wall() + int64(client*300)
 	} else {
@@ -566,7 +583,7 @@ func (w *world) crash(t *tenure) {
 func (w *world) resume(old *tenure) {
 	old.resumed = true
 	req := old.request
-	t := &tenure{lease: newLease(w.rules, w.scenario.nodes, req), client: old.client, grant: old.grant}
+	t := &tenure{lease: newLease(w.rules, w.scenario.nodes, req), client: old.client, grant: old.grant, section: old.section}
 	w.tenures = append(w.tenures, t)
 	t.lease.resume(w.now, old.token)
 	w.settle(t)
@@ -582,6 +599,9 @@ func (w *world) faults() {
 		n.settle(w.now)
 		if w.frozen && n.owner != "" {
 			w.option(2, label{verb: "free", node: i}, func() { n.owner, n.record = "", simRecord{} })
+		}
+		if w.frozen && len(n.readers) > 0 {
+			w.option(2, label{verb: "free", node: i}, func() { n.readers = n.readers[1:] })
 		}
 		if w.forgets > 0 {
 			w.option(1, label{verb: "forget", node: i}, func() {
@@ -673,16 +693,19 @@ func (w *world) windUp() {
 	}
 	for i, n := range w.cluster {
 		n.settle(w.now)
-		if n.owner == "" || w.lossy[place{n.owner, i}] {
-			continue
-		}
 		for _, t := range w.tenures {
-			if t.request.Value == n.owner && (t.dead || t.kept) {
-				return // nobody was left to release it
+			v := t.request.Value
+			has := n.owner == v || n.reader(Digest(v)) != nil
+			if has && !w.lossy[place{v, i}] && !w.abandoned(v) {
+				w.fail("orphan", "node %d still has %s", i, v)
 			}
 		}
-		w.fail("orphan", "node %d still has %s", i, n.owner)
 	}
+}
+
+// abandoned tells that nobody was left to release a value.
+func (w *world) abandoned(v string) bool {
+	return slices.ContainsFunc(w.tenures, func(t *tenure) bool { return t.request.Value == v && (t.dead || t.kept) })
 }
 
 // A randomChooser picks at random, by weight.

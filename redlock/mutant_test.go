@@ -89,6 +89,42 @@ var scenarios = []*scenario{
 		proposals: []int64{0, 2, 9}, spares: true, reorder: true, clamps: true, cuts: 1, losses: 2},
 	{name: "spares-5", nodes: 5, clients: 3, attempts: 5, rounds: 2, steps: 160, ttls: ticks(4, 6), drift: 1, fenceTTL: 1e6,
 		wallclock: true, spares: true, reorder: true, duplicates: 1, forgets: 1, cuts: 1, losses: 2, crashes: 1, revokes: []Op{OpEvict}},
+	{name: "readers", nodes: 3, clients: 4, readers: 2, attempts: 6, rounds: 3, steps: 130, ttls: ticks(4, 7), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, clamps: true, varying: true, cuts: 1, losses: 2},
+	{name: "readers-5", nodes: 5, clients: 4, readers: 3, attempts: 6, rounds: 2, steps: 180, ttls: ticks(4, 6), drift: 1, fenceTTL: 1e6,
+		wallclock: true, spares: true, reorder: true, duplicates: 2, cuts: 1, losses: 2, crashes: 1},
+	{name: "readers-tokens", nodes: 3, clients: 4, readers: 2, attempts: 5, rounds: 1, steps: 110, ttls: ticks(1000), fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, frozen: true, reorder: true, clamps: true, duplicates: 2, losses: 1},
+	{name: "reader-then-writer", nodes: 3, clients: 2, readers: 1, attempts: 4, rounds: 2, steps: 60, ttls: ticks(4), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, losses: 1,
+		attack: []label{{"begin", 0, 1, 0}, {"trip", 0, 1, 0}, {"begin", 0, 0, 0}, {"trip", 0, 0, 0}}},
+	{name: "writer-then-reader", nodes: 3, clients: 2, readers: 1, attempts: 4, rounds: 2, steps: 60, ttls: ticks(4), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, losses: 1,
+		attack: []label{{"begin", 0, 0, 0}, {"trip", 0, 0, 0}, {"begin", 0, 1, 0}, {"trip", 0, 1, 0}}},
+	{name: "short-reader", nodes: 3, clients: 3, readers: 2, attempts: 4, rounds: 1, steps: 60, ttls: ticks(9, 3), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, losses: 1,
+		attack: []label{{"begin", 0, 1, 0}, {"trip", 0, 1, 0}, {"begin", 0, 2, 0}, {"trip", 0, 2, 0}, {"tick", 0, 0, 0}, {"tick", 0, 0, 0},
+			{"tick", 0, 0, 0}, {"begin", 0, 0, 0}, {"trip", 0, 0, 0}}},
+	{name: "two-readers", nodes: 3, clients: 3, readers: 2, attempts: 5, rounds: 1, steps: 80, ttls: ticks(8), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, losses: 1,
+		attack: []label{{"begin", 0, 1, 0}, {"begin", 0, 2, 0}, {"trip", 0, 2, 0}, {"abandon", 0, 1, 0}, {"deliver", OpRelease, 1, 0},
+			{"deliver", OpRelease, 1, 1}, {"deliver", OpRelease, 1, 2}, {"begin", 0, 0, 0}, {"trip", 0, 0, 0}}},
+	{name: "reader-acquired-twice", nodes: 3, clients: 3, readers: 1, attempts: 4, rounds: 1, steps: 70, ttls: ticks(1000), fenceTTL: 1e6,
+		proposals: []int64{2, 0}, frozen: true, reorder: true, clamps: true, duplicates: 2,
+		attack: []label{{"begin", 0, 2, 0}, {"duplicate", OpAcquire, 2, 0}, {"deliver", OpAcquire, 2, 1}, {"answer", OpAcquire, 2, 0},
+			{"answer", OpAcquire, 2, 1}, {"free", 0, 0, 0}, {"section", 0, 1, 0}, {"ghost", OpAcquire, 2, 0}, {"trip", 0, 2, 0}}},
+	{name: "reader-heals", nodes: 3, clients: 2, readers: 1, attempts: 4, rounds: 3, steps: 80, ttls: ticks(6), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, losses: 2, attack: healAttack(1, 0)},
+	{name: "writer-heals", nodes: 3, clients: 2, readers: 1, attempts: 4, rounds: 3, steps: 80, ttls: ticks(6), drift: 1, fenceTTL: 1e6,
+		proposals: []int64{0, 2, 9}, reorder: true, losses: 2, attack: healAttack(0, 1)},
+	{name: "forget-readers", nodes: 3, clients: 3, readers: 2, attempts: 4, rounds: 3, steps: 120, ttls: ticks(4, 6), drift: 1, fenceTTL: 1e6,
+		wallclock: true, reorder: true, forgets: 2, cuts: 1, losses: 1,
+		attack: []label{{"begin", 0, 0, 0}, {"deliver", OpAcquire, 0, 0}, {"deliver", OpAcquire, 0, 1}, {"answer", OpAcquire, 0, 0},
+			{"answer", OpAcquire, 0, 1}, {"forget", 0, 0, 0}, {"begin", 0, 1, 0}, {"trip", 0, 1, 0}}},
+	{name: "evict-reader", nodes: 3, clients: 2, readers: 2, attempts: 3, rounds: 4, steps: 70, ttls: ticks(4), drift: 1, fenceTTL: 1e6,
+		wallclock: true, reorder: true, losses: 2, revokes: []Op{OpEvict}, attack: emptyNodeAttack(OpEvict)},
+	{name: "force-reader", nodes: 3, clients: 3, readers: 2, attempts: 4, rounds: 3, steps: 130, ttls: ticks(4, 6), drift: 1, fenceTTL: 1e6,
+		wallclock: true, reorder: true, forgets: 1, cuts: 1, losses: 2, revokes: []Op{OpForce, OpEvict}},
 	{name: "everything", nodes: 5, clients: 4, attempts: 7, rounds: 3, steps: 220, ttls: ticks(4, 5, 8), drift: 1, fenceTTL: 1e6,
 		wallclock: true, reorder: true, duplicates: 2, forgets: 2, cuts: 2, losses: 4, crashes: 1, revokes: []Op{OpEvict}},
 }
@@ -101,6 +137,17 @@ func emptyNodeAttack(op Op) []label {
 		{"answer", op, -1, 0}, {"answer", op, -1, 2}, {"renew", 0, 0, 0}, {"deliver", OpRenew, 0, 1}, {"deliver", OpRenew, 0, 2},
 		{"answer", OpRenew, 0, 1}, {"answer", OpRenew, 0, 2}, {"tick", 0, 0, 0}, {"tick", 0, 0, 0}, {"renew", 0, 0, 0},
 		{"deliver", OpRenew, 0, 1}, {"deliver", OpRenew, 0, 2}, {"answer", OpRenew, 0, 1}, {"answer", OpRenew, 0, 2}, {"tick", 0, 0, 0}}
+}
+
+// healAttack is a holder that never got its lock to node 2, where another's attempt was granted, and brings it
+// there by a renewal. With nodes 0 and 2 it then lives on, while the other gets node 1 where it expires.
+func healAttack(holder, other int) []label {
+	renewed := []label{{"renew", 0, holder, 0}, {"deliver", OpRenew, holder, 0}, {"deliver", OpRenew, holder, 2}, {"answer", OpRenew, holder, 0},
+		{"answer", OpRenew, holder, 2}, {"tick", 0, 0, 0}}
+	return slices.Concat([]label{{"begin", 0, holder, 0}, {"deliver", OpAcquire, holder, 0}, {"deliver", OpAcquire, holder, 1},
+		{"answer", OpAcquire, holder, 0}, {"answer", OpAcquire, holder, 1}, {"tick", 0, 0, 0}, {"tick", 0, 0, 0}, {"begin", 0, other, 0},
+		{"deliver", OpAcquire, other, 2}}, renewed, renewed, []label{{"leap", 0, 0, 0}, {"deliver", OpAcquire, other, 1},
+		{"answer", OpAcquire, other, 2}, {"answer", OpAcquire, other, 1}})
 }
 
 // shortMemoryAttack is a holder that renews once the nodes might have forgotten its revocation, but its lease
@@ -219,6 +266,15 @@ var mutants = []mutant{
 	{"force-forgets-early", "force-memory", []string{"over"}, func(w *world) {
 		w.nodeRules.memory = func(time.Duration) time.Duration { return 2 }
 	}},
+	{"writer-ignores-readers", "reader-then-writer", []string{"exclusive"}, func(w *world) { w.nodeRules.writerMindsReaders = false }},
+	{"reader-ignores-writer", "writer-then-reader", []string{"exclusive"}, func(w *world) { w.nodeRules.readerMindsWriter = false }},
+	{"one-ttl-for-all-readers", "short-reader", []string{"exclusive"}, func(w *world) { w.nodeRules.readersLive = false }},
+	{"readers-counted", "two-readers", []string{"exclusive"}, func(w *world) { w.nodeRules.readersListed = false }},
+	{"reader-heals-beside-a-writer", "reader-heals", []string{"exclusive", "continuous"}, func(w *world) { w.nodeRules.healMindsWriter = false }},
+	{"writer-heals-beside-a-reader", "writer-heals", []string{"exclusive", "continuous"}, func(w *world) { w.nodeRules.healMindsReaders = false }},
+	{"reader-raise-ignores-its-grant", "reader-acquired-twice", []string{"unique", "monotone"}, func(w *world) { w.nodeRules.raiseChecksVote = false }},
+	{"quarantine-ignores-readers", "forget-readers", []string{"exclusive"}, func(w *world) { w.nodeRules.quarantinesReaders = false }},
+	{"revocation-ignores-readers", "evict-reader", []string{"over"}, func(w *world) { w.nodeRules.revokesReaders = false }},
 	{"counter-saturates", "last-tokens", []string{"unique"}, func(w *world) { w.nodeRules.saturates = true; w.ignored = "monotone" }},
 }
 
