@@ -239,3 +239,27 @@ func TestRLock_EndOfWait(t *testing.T) {
 		nodes.assertClean(t, "x")
 	})
 }
+
+// Ensure that the readers of one process who stand together do not stand in line: once the first has the lock, the
+// others get it within a round trip.
+func TestRLock_NoLineOfReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const trip = 50 * time.Millisecond
+		nodes, _ := memoryNodes(t, 3)
+		ctx := context.Background()
+		v := &valve{delay: trip}
+		c := newClient(t, v.nodes(t, nodes))
+		warm, err := c.RLock(ctx, "warm")
+		require.NoError(t, err)
+		unlockAll(t, warm)
+		time.Sleep(time.Second)
+		began := time.Now()
+		got := readingAt(c, ctx, "x", 20)
+		var leases []*client.Lease
+		for range 20 {
+			leases = append(leases, <-got)
+		}
+		assert.LessOrEqual(t, time.Since(began), 4*trip)
+		unlockAll(t, leases...)
+	})
+}
