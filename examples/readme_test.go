@@ -84,6 +84,7 @@ func TestREADME_Commands(t *testing.T) {
 		{`holdfast lock backup`, `^rsync under backup$`, ``},
 		{`holdfast lock --try`, `^report.sh under jobs/nightly$`, ``},
 		{`holdfast lock --slots`, `^report.sh under thumbnails:slot:[012]$`, ``},
+		{`holdfast lock --shared`, `^report.sh under documents$`, ``},
 		{`holdfast locks ls`, `^NAME +OWNER`, ``},
 		{`holdfast locks inspect`, `^name +backup$`, ``},
 		{`holdfast locks watch`, ` held +backup by `, `holdfast lock backup -- timeout --foreground --preserve-status -s INT 2 %s`},
