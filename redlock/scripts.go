@@ -48,15 +48,28 @@ var scripts = map[Op]*Script{
 	OpLift:    loadScript(OpLift),
 }
 
+// headsHere is the line of a script where its heads are put; without it they come first. What stands before it
+// is the common way, which is spared the making of functions that it does not call.
+const headsHere = "\n-- (heads)\n"
+
 func loadScript(op Op, heads ...string) *Script {
-	var b strings.Builder
-	for _, name := range append(heads, op.String()) {
+	read := func(name string) string {
 		text, err := sources.ReadFile("scripts/" + name + ".lua")
 		if err != nil {
 			panic(err) // embedded at build time
 		}
-		b.Write(text)
+		return string(text)
 	}
+	before, after, ok := strings.Cut(read(op.String()), headsHere)
+	if !ok {
+		before, after = "", before
+	}
+	var b strings.Builder
+	b.WriteString(before + "\n")
+	for _, name := range heads {
+		b.WriteString(read(name))
+	}
+	b.WriteString(after)
 	sum := sha1.Sum([]byte(b.String()))
 	return &Script{Name: op.String(), Source: b.String(), SHA1: hex.EncodeToString(sum[:])}
 }

@@ -25,6 +25,39 @@ local known = redis.call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[3])
 local owner, fence, revoked, record = known[1], known[2], known[3], known[4]
 local t, now
 local pristine = not owner and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6]) == (fence and 1 or 0)
+
+-- lift lifts the fence for a grant and returns it, or nil and the error.
+local function lift(fence)
+  local p = tonumber(ARGV[4])
+  t = t or redis.call('TIME')
+  if p < 0 or p > (t[1] + 86400) * 1000000 + t[2] then
+    p = 0 -- a clock that is off by more than a day does not speak for the fence
+  end
+  local f = math.max((tonumber(fence or 0) or math.huge) + 1, p)
+  if not (f <= 9007199254740991) then
+    return nil, redis.error_reply('FENCE the fence is no integer below 2^53-1')
+  end
+  -- %.0f: tostring would round to 14 digits.
+  local token = string.format('%.0f', f)
+  redis.call('SET', KEYS[2], token, 'PX', ARGV[6])
+  return f, token
+end
+
+-- own gives a writer the lock.
+local function own(token)
+  redis.call('SET', KEYS[3], ARGV[2] .. ';' .. token .. ';' .. ARGV[5], 'PX', ARGV[3])
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+end
+
+if pristine and not shared and ARGV[13] == '' then -- the common way
+  local f, token = lift(fence)
+  if not f then
+    return token
+  end
+  own(token)
+  return {'granted', f}
+end
+-- (heads)
 if not owner and not pristine then
   if type(redis.pcall('GET', KEYS[1])) == 'table' then
     return redis.error_reply('WRONGTYPE the lock key holds something that is no lock')
@@ -74,18 +107,10 @@ if not owner and not pristine then
 end
 
 if not barred then
-  local p = tonumber(ARGV[4])
-  t = t or redis.call('TIME')
-  if p < 0 or p > (t[1] + 86400) * 1000000 + t[2] then
-    p = 0 -- a clock that is off by more than a day does not speak for the fence
+  local f, token = lift(fence)
+  if not f then
+    return token
   end
-  local f = math.max((tonumber(fence or 0) or math.huge) + 1, p)
-  if not (f <= 9007199254740991) then
-    return redis.error_reply('FENCE the fence is no integer below 2^53-1')
-  end
-  -- %.0f: tostring would round to 14 digits.
-  local token = string.format('%.0f', f)
-  redis.call('SET', KEYS[2], token, 'PX', ARGV[6])
   if shared then
     mine = head and id ~= '' and entry(KEYS[5], since, id)
   end
@@ -104,8 +129,7 @@ if not barred then
       remind(KEYS[5], first(KEYS[5], now), turn, ARGV[12], true)
     end
   else
-    redis.call('SET', KEYS[3], ARGV[2] .. ';' .. token .. ';' .. ARGV[5], 'PX', ARGV[3])
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+    own(token)
   end
   if ARGV[13] ~= '' then
     announce('granted', ARGV[12])

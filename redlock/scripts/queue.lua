@@ -35,10 +35,11 @@ local function before(since, id, score, other)
   return since < score or since == score and id .. ';' < other .. ';'
 end
 
--- first drops dead heads and returns the live one, or nil. now may be nil.
-local function first(queue, now)
+-- first drops dead heads and returns the live one, or nil. now may be nil; top is the front of the queue, if it
+-- was looked at already.
+local function first(queue, now, top)
   while true do
-    local top = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+    top = top or redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
     local member = top[1]
     if not member then
       return nil
@@ -49,6 +50,7 @@ local function first(queue, now)
       return {member = member, score = top[2], id = id, deadline = deadline, mode = mode, now = now}
     end
     redis.call('ZREM', queue, member)
+    top = nil
   end
 end
 

@@ -12,7 +12,7 @@ local owner = redis.pcall('GET', KEYS[1])
 if type(owner) == 'table' then
   return redis.error_reply('WRONGTYPE the lock key holds something that is no lock')
 end
-local turn = tonumber(ARGV[3])
+local turn, top = tonumber(ARGV[3]), nil
 if ARGV[5] == '' then
   if owner ~= ARGV[1] then
     if not owner then -- somebody deleted the lock alone
@@ -21,7 +21,14 @@ if ARGV[5] == '' then
     return 'lost'
   end
   redis.call('DEL', KEYS[1], KEYS[2])
-  local head = first(KEYS[3])
+  top = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+  if ARGV[4] == '' and not top[1] then
+    return 'ok' -- the common way
+  end
+end
+-- (heads)
+if ARGV[5] == '' then
+  local head = first(KEYS[3], nil, top)
   if head then
     wake(KEYS[3], head, turn, ARGV[2])
   end
