@@ -145,16 +145,18 @@ func (s *Semaphore) TryAcquire(ctx context.Context, opts ...LockOption) (_ *Perm
 		return nil
 	})
 	switch {
+	case p != nil: // whatever became of the other slots, or of ctx since: it is held, and somebody has to give it back
+		return p, nil
 	case ctx.Err() != nil:
 		return nil, s.waitError(ended(ctx), nil)
 	case errors.Is(err, redlock.ErrClosed):
 		return nil, ErrClosed
-	case p == nil && err == nil:
-		all := *first
-		all.Name = s.name
-		return nil, &all
+	case err != nil:
+		return nil, err
 	}
-	return p, err
+	all := *first
+	all.Name = s.name
+	return nil, &all
 }
 
 // Do runs f while it holds a permit, as Client.Do does with a lock.

@@ -285,6 +285,48 @@ func TestSemaphore_TryAcquire(t *testing.T) {
 	})
 }
 
+// Ensure that a permit that TryAcquire has is returned and not lost, although the attempt at another slot failed or
+// ctx ended in the same moment: nobody else could give it back, and it would be renewed for ever.
+func TestSemaphore_TryAcquireLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 3)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		c := nodes.client(t)
+		both := 0 // slots were tried at once, and one attempt failed
+		for range 40 {
+			s := c.Semaphore("pool", 3)
+			first, err := s.Acquire(ctx)
+			require.NoError(t, err)
+			var sent atomic.Int32
+			second, err := s.TryAcquire(ctx, client.BeforeSend(func(string) error {
+				if sent.Add(1) == 3 {
+					return errors.New("disk full")
+				}
+				return nil
+			}))
+			if sent.Load() == 3 {
+				both++
+			}
+			require.NoError(t, err)
+			require.NoError(t, second.Unlock(ctx))
+			require.NoError(t, first.Unlock(ctx))
+		}
+		require.NotZero(t, both)
+
+		hurried := nodes.client(t, client.WithObserver(client.Observer{
+			LockAcquired: func(ctx context.Context, _ client.LockAcquired) context.Context { cancel(); return ctx },
+		}))
+		s := hurried.Semaphore("pool", 1)
+		p, err := s.TryAcquire(ctx)
+		require.NoError(t, err)
+		require.ErrorIs(t, ctx.Err(), context.Canceled)
+		require.NoError(t, p.Unlock(ctx))
+		time.Sleep(time.Second)
+		nodes.assertClean(t, semaphoreNames(s, "pool", 3)...)
+	})
+}
+
 // Ensure that the permits of a large semaphore are all used, and no more of them.
 func TestSemaphore_Large(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
