@@ -49,7 +49,9 @@ func (c *Client) newLease(ctx context.Context, g *redlock.Grant, set lockSetting
 		l.entry.Store(&entry)
 	}
 	if set.limited {
-		l.limit = clock.Now().Add(set.maxHold)
+		if now := clock.Now(); set.maxHold < never.Sub(now) { // the sum would wrap around
+			l.limit = now.Add(set.maxHold)
+		}
 	}
 	l.parent = c.set.observers.acquired(ctx, l)
 	g.StopTimer() // the watchdog sees to its end

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,8 @@ func TestWithMaxHold_Limits(t *testing.T) {
 			{time.Second, time.Second, false},
 			{time.Second + 1, time.Second, true},
 			{time.Hour, 0, true},
+			{math.MaxInt64, 0, true},
+			{math.MaxInt64, time.Second, true},
 		} {
 			l, err := c.TryLock(ctx, "x", client.WithMaxHold(test.hold), client.Guard(test.guard))
 			if !test.ok {
@@ -87,6 +90,7 @@ func TestWithMaxHold_Limits(t *testing.T) {
 				continue
 			}
 			require.NoError(t, err, test)
+			require.NoError(t, l.Err(), test)
 			l.Unlock(ctx)
 			time.Sleep(time.Second)
 		}
