@@ -62,6 +62,7 @@ type link struct {
 	closed  bool
 	idle    poster    // not nil: the goroutine waits on it for whoever has something to send
 	posted  []pending // what was written while it waited
+	owed    owed      // what is to be cleaned when the node is back
 	// After a failure: the node is left alone until downUntil. fails counts failures in a row.
 	downUntil clock.Instant
 	downErr   error
@@ -100,6 +101,7 @@ func (l *link) String() string { return l.name }
 func (l *link) Send(req redlock.Request, reply func(redlock.Reply)) {
 	l.configureAlone()
 	if err := l.enqueue(pending{req: req, reply: reply, since: clock.Now()}); err != nil {
+		l.owe(req)
 		reply(unsent(err))
 	}
 }
@@ -165,7 +167,7 @@ func (l *link) run() {
 		if !posted {
 			var behind []pending
 			batch, behind = l.cutOff(batch)
-			refuse(behind, errBehind)
+			l.refuse(behind, errBehind)
 			if len(batch) == 0 {
 				continue
 			}
@@ -176,7 +178,7 @@ func (l *link) run() {
 		err := l.execute(batch, posted)
 		l.health.ended(err == nil)
 		if err != nil {
-			refuse(l.fail(err))
+			l.refuse(l.fail(err))
 		}
 		l.observe(n, began, err)
 	}
@@ -187,23 +189,38 @@ func (l *link) next() (batch []pending, posted bool) {
 	for {
 		l.mu.Lock()
 		n, closed := min(len(l.backlog), maxBatch), l.closed
-		if n > 0 || closed {
-			batch = l.backlog[:n:n]
-			l.backlog = l.backlog[n:]
+		now := clock.Now()
+		batch = append(l.payLocked(now), l.backlog[:n:n]...)
+		l.backlog = l.backlog[n:]
+		if len(batch) > 0 || closed {
 			l.mu.Unlock()
-			if n == 0 {
+			if len(batch) == 0 {
 				return nil, false
 			}
 			return batch, false
 		}
 		c := l.wire.poster()
 		l.idle = c
+		later := l.owedTimerLocked(now)
 		l.mu.Unlock()
 		if c == nil {
-			<-l.more
+			l.sleep(later)
 		} else if batch := l.idleUntilPosted(c); batch != nil {
 			return batch, true
 		}
+	}
+}
+
+// sleep waits until there may be something to do, or for the timer, if it is not nil.
+func (l *link) sleep(later *time.Timer) {
+	if later == nil {
+		<-l.more
+		return
+	}
+	defer later.Stop()
+	select {
+	case <-l.more:
+	case <-later.C:
 	}
 }
 
@@ -287,7 +304,7 @@ func (l *link) execute(batch []pending, posted bool) error {
 	if err == nil && len(batch) > 0 {
 		batch, err = l.attempt(batch, bySource)
 	}
-	refuse(batch, errNoScript)
+	l.refuse(batch, errNoScript)
 	return err
 }
 
@@ -299,7 +316,7 @@ func (l *link) attempt(batch []pending, how scriptForm) (again []pending, err er
 	}
 	answers, certain, err := l.wire.run(batch, how)
 	if err != nil {
-		answerFailed(batch, answers, certain)
+		l.answerFailed(batch, answers, certain)
 		return nil, err
 	}
 	l.recovered()
@@ -315,14 +332,15 @@ func (p pending) answer(a answer) {
 
 // answerFailed answers a batch whose connection failed in its course. What the node had answered before
 // counts; of the rest nobody knows whether it was executed, unless nothing was sent at all.
-func answerFailed(batch []pending, answers []answer, certain bool) {
+func (l *link) answerFailed(batch []pending, answers []answer, certain bool) {
 	for i, p := range batch {
 		if p.reply == nil {
 			continue
 		}
 		r := p.req.Decode(answers[i].value, answers[i].err)
-		if r.Status == redlock.StatusError && certain {
-			r.NotSent = true
+		if r.Status == redlock.StatusError {
+			r.NotSent = r.NotSent || certain
+			l.owe(p.req)
 		}
 		p.reply(r)
 	}
@@ -367,9 +385,10 @@ func isNoScript(err error) bool {
 }
 
 // refuse answers requests that were not sent.
-func refuse(batch []pending, err error) {
+func (l *link) refuse(batch []pending, err error) {
 	for _, p := range batch {
 		if p.reply != nil {
+			l.owe(p.req)
 			p.reply(unsent(err))
 		}
 	}

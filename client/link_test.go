@@ -72,7 +72,7 @@ type replies struct {
 
 func (r *replies) send(l *link, names ...string) {
 	for _, name := range names {
-		l.Send(redlock.Request{Op: redlock.OpLeave, Name: name}, func(reply redlock.Reply) {
+		l.Send(redlock.Request{Op: redlock.OpLift, Name: name}, func(reply redlock.Reply) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			what := "ok"
@@ -132,7 +132,7 @@ func TestLink_FailingNode(t *testing.T) {
 		}}
 		l := fakeLink(w, time.Minute)
 		l.mu.Lock() // so that both are one batch
-		l.backlog = append(l.backlog, pending{req: redlock.Request{Op: redlock.OpLeave, Name: "a"}, reply: func(redlock.Reply) {}, since: 1 << 62})
+		l.backlog = append(l.backlog, pending{req: redlock.Request{Op: redlock.OpLift, Name: "a"}, reply: func(redlock.Reply) {}, since: 1 << 62})
 		l.mu.Unlock()
 		r.send(l, "b")
 		synctest.Wait()

@@ -12,7 +12,8 @@ import (
 // once, from any goroutine, with the node's answer or with an error. Implementations owe the protocol this:
 //
 //   - At most once. A request is executed at the node at most once. Whatever was lost on the way is
-//     answered with an error, never sent again.
+//     answered with an error, never sent again; except a release or a leave, which do nothing the second
+//     time: a Node may send them again, when the master is back, to clean up.
 //   - In order. Requests for one name are executed in the order of the Send calls, so that a release never
 //     overtakes the acquire that it cleans up after.
 //   - Bounded. reply is called within a bounded time even when the node hangs, and a hung node's backlog
