@@ -44,7 +44,7 @@
 // turn, lease.go, watchdog.go and wheel.go how a lease lives and ends, link.go, wire.go and cut.go how requests reach
 // a node, open.go and servers.go which node that is, inspect.go what can be asked of the nodes besides,
 // observer.go what a program can be told while it runs, meta.go what those who wait are shown,
-// operate.go how a lock is taken from its holder.
+// operate.go how a lock is taken from its holder, locker.go what a program sees that can use other lock clients as well.
 //
 // What is more than a mutex is built on that, each in a file of its own: lockall.go takes several locks,
 // semaphore.go one of k, rwlock.go one that readers share, election.go shows who holds one, once.go does

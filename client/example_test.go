@@ -364,3 +364,26 @@ func ExampleWithMaxHold() {
 	// true
 	// true <nil>
 }
+
+func ExampleAsLocker() {
+	url, stop := startNodes()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	// ship does not care what keeps the locks.
+	ship := func(locks client.Locker) error {
+		return locks.Do(ctx, "orders/42", func(ctx context.Context, l client.Held) error {
+			fmt.Println("shipping under", l.Name(), "for", l.Owner())
+			return nil
+		})
+	}
+	fmt.Println(ship(client.AsLocker(c, client.Owner("the warehouse"))))
+	// Output:
+	// shipping under orders/42 for the warehouse
+	// <nil>
+}
