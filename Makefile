@@ -13,7 +13,7 @@ SOAK ?= 10m
 # Bounds a package that hangs; the slowest takes a fraction of it.
 TIMEOUT := 8m
 # Modules of their own in this repository: what they need is not for users of the library to carry.
-NESTED := client/otel internal/benchlocks examples/fencing
+NESTED := client/otel client/etcd internal/benchlocks examples/fencing
 # Flags of `make bench-locks`: BENCH='-quick -subjects ours,redsync -scenarios lock,names'; -h lists them.
 BENCH ?=
 
@@ -61,7 +61,7 @@ lint: ## Check formatting (gofmt), run go vet, and compile for the other systems
 	GOOS=windows go build ./...
 
 bench-locks: build ## Compare lock clients, six minutes; BENCH='-out docs' writes docs/benchmarks.md
-	@.ci/deps bench
+	@.ci/deps
 	cd internal/benchlocks && go build -o ../../bin/benchlocks .
 	bin/benchlocks -holdfast bin/holdfast $(BENCH)
 

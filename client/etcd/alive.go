@@ -1,0 +1,164 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/holdfast-dev/holdfast/client"
+	"github.com/holdfast-dev/holdfast/internal/clock"
+	"github.com/holdfast-dev/holdfast/redlock"
+)
+
+// errGone: the cluster does not have the etcd lease any more, though its time is not over.
+var errGone = fmt.Errorf("%w: the cluster has no such lease any more", client.ErrForced)
+
+// glance is how often a lease looks at the clock at least: timers stand still while the machine is suspended.
+const glance = time.Second
+
+// An answer is what a keep-alive ended with.
+type answer struct {
+	began clock.Instant // before it was sent
+	ttl   time.Duration // from when it arrived at the cluster; 0: the lease is gone
+	err   error
+}
+
+// keepAlive sends one keep-alive and waits for its answer.
+//
+// The etcd client's own KeepAlive does not tell which request was answered, so that one could not know from when to
+// reckon; its KeepAliveOnce tries again without a pause while the cluster is away.
+func (l *Lease) keepAlive(ctx context.Context) (a answer) {
+	ctx, cancel := l.c.request(ctx)
+	defer cancel() // ends the stream
+	stream, err := l.c.leases.LeaseKeepAlive(ctx)
+	if err != nil {
+		return answer{err: clientv3.ContextError(ctx, err)}
+	}
+	a.began = clock.Now()
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(l.id)}); err != nil {
+		return answer{err: clientv3.ContextError(ctx, err)}
+	}
+	resp, err := stream.Recv()
+	if err != nil {
+		return answer{err: clientv3.ContextError(ctx, err)}
+	}
+	a.ttl = time.Duration(max(0, resp.TTL)) * time.Second
+	return a
+}
+
+// answered draws the consequences of a keep-alive and returns when to send the next.
+func (l *Lease) answered(a answer, failures int) clock.Instant {
+	if a.err == nil && a.ttl == 0 || gone(a.err) {
+		l.Err() // expired, if so it is
+		l.lose(errGone)
+		return 0
+	}
+	if a.err != nil {
+		l.mu.Lock()
+		l.failed = l.c.failure("keep alive", l.name, a.err)
+		ttl := l.ttl
+		l.mu.Unlock()
+		return clock.Now().Add(min(shortestPause<<min(failures, 8), ttl/10))
+	}
+	return l.granted(a.began, a.ttl)
+}
+
+// granted moves the end to a ttl from began, and returns when it should be moved again.
+func (l *Lease) granted(began clock.Instant, ttl time.Duration) clock.Instant {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = nil
+	l.ttl = ttl
+	l.end = max(l.end, began.Add(ttl-redlock.DefaultDrift(ttl)))
+	return began.Add(ttl / 3)
+}
+
+// keep keeps the lease alive until it is over, and ends it when its time is. A keep-alive that hangs does not delay
+// that: it is waited for by a goroutine of its own.
+func (l *Lease) keep(next clock.Instant) {
+	answers := make(chan answer, 1)
+	flying, failures := false, 0
+	for l.Err() == nil {
+		now, wake := clock.Now(), l.until()
+		if !flying {
+			if !now.Before(next) {
+				flying = true
+				l.c.background.Go(func() { answers <- l.keepAlive(l.work) })
+				continue
+			}
+			wake = min(wake, next)
+		}
+		t := time.NewTimer(min(wake.Sub(now), glance))
+		select {
+		case <-t.C:
+		case a := <-answers:
+			flying = false
+			if a.err == nil {
+				failures = 0
+			} else {
+				failures++
+			}
+			next = l.answered(a, failures)
+		case <-l.work.Done():
+			t.Stop()
+			if l.c.life.Err() != nil {
+				return
+			}
+		}
+		t.Stop()
+	}
+}
+
+// guard watches the lock's key from a revision on, and ends the lease when it is deleted.
+func (l *Lease) guard(rev int64) {
+	for pause := shortestPause; l.work.Err() == nil; pause = min(2*pause, time.Second) {
+		deleted, seen, err := l.c.deletion(l.work, l.key, rev)
+		switch {
+		case deleted:
+			l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
+			return
+		case errors.Is(err, rpctypes.ErrCompacted):
+			// What happened meanwhile cannot be watched any more, but its result can be seen.
+			resp, err := l.c.look(l.work, l.key)
+			if err == nil && len(resp.Kvs) == 0 {
+				l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
+				return
+			}
+			if err == nil {
+				seen = resp.Header.Revision
+			}
+		}
+		rev = max(rev, seen)
+		if !sleep(l.work, pause) {
+			return
+		}
+	}
+}
+
+// look reads one key.
+func (c *Client) look(ctx context.Context, key string) (*clientv3.GetResponse, error) {
+	ctx, cancel := c.request(ctx)
+	defer cancel()
+	return c.etcd.Get(ctx, key)
+}
+
+// deletion waits until a key is deleted after a revision. Otherwise it returns up to which revision it was not, and
+// the error that ended the watch.
+func (c *Client) deletion(ctx context.Context, key string, rev int64) (deleted bool, seen int64, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for resp := range c.etcd.Watch(ctx, key, clientv3.WithRev(rev+1), clientv3.WithFilterPut()) {
+		if len(resp.Events) > 0 {
+			return true, resp.Header.Revision, nil
+		}
+		if err := resp.Err(); err != nil {
+			return false, rev, err
+		}
+	}
+	return false, rev, ctx.Err()
+}
