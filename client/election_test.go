@@ -75,10 +75,10 @@ func TestElect(t *testing.T) {
 		assert.True(t, (<-news).Vacant())
 		cancel()
 		require.ErrorIs(t, <-end, context.Canceled)
+		nodes.assertClean(t, "scheduler")
 		for _, cl := range []*client.Client{a, b, c} {
 			require.NoError(t, cl.Close(context.Background()))
 		}
-		nodes.assertClean(t, "scheduler")
 	})
 }
 

@@ -118,8 +118,8 @@ func TestLease_HealedOnRedis(t *testing.T) {
 			require.Eventually(t, func() bool { held, all := l.Nodes(); return held == all }, 10*time.Second, time.Millisecond)
 			nodes.assertHealed(t, l)
 			require.NoError(t, l.Unlock(ctx))
-			require.NoError(t, c.Close(ctx))
 			nodes.assertClean(t, "x")
+			require.NoError(t, c.Close(ctx))
 		})
 	}
 }

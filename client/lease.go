@@ -263,9 +263,7 @@ func (l *Lease) drop() {
 	}
 	l.dropped.Do(func() {
 		l.leaveQueue()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // send it, and wait for nothing
-		l.c.quorum.Release(ctx, l.grant)
+		l.c.quorum.ReleaseAsync(l.grant)
 	})
 }
 
@@ -307,40 +305,55 @@ func (l *Lease) leaveQueue() {
 // Unlock may be called again, from anywhere: every call returns what the first found. That is nil; or a
 // *LossError if the lease had been lost before; or ErrQuorum or the context's error if no majority confirmed:
 // the release goes on in the background, and what cannot be reached frees the lock after its ttl.
-func (l *Lease) Unlock(ctx context.Context) error {
-	if ctx.Err() != nil {
-		ctx = context.WithoutCancel(ctx)
-	}
+func (l *Lease) Unlock(ctx context.Context) error { return l.unlocked(ctx, l.unlock()) }
+
+// unlock ends the lease and sends its release, if it is the first call. The first owes the lease a call of
+// unlocked, which makes the result.
+func (l *Lease) unlock() (first bool) {
 	l.mu.Lock()
-	first := l.released == nil
+	first = l.released == nil
 	if first {
 		l.released = make(chan struct{})
 	}
-	released := l.released
 	l.mu.Unlock()
+	if !first {
+		return false
+	}
+	if l.Err() != nil { // lost; Unlock alone makes it ErrReleased
+		l.c.dog.remove(l) // the work has stopped: the guard need not be waited for
+		l.drop()
+		return true
+	}
+	l.leaveQueue()
+	if l.finish(ErrReleased) { // else it was lost in this very moment
+		l.c.quorum.ReleaseAsync(l.grant)
+	}
+	return true
+}
+
+// unlocked waits until it is known what came of unlock. A ctx that is done already is no obstacle.
+func (l *Lease) unlocked(ctx context.Context, first bool) error {
+	if ctx.Err() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if first {
-		l.result = l.unlock(ctx)
+		l.result = l.confirmed(ctx)
 		l.c.set.observers.released(l, l.result)
-		close(released)
+		close(l.released)
 		return l.result
 	}
 	select {
-	case <-released:
+	case <-l.released:
 		return l.result
 	case <-ctx.Done():
 		return fmt.Errorf("unlock %q: %w", l.Name(), ended(ctx))
 	}
 }
 
-func (l *Lease) unlock(ctx context.Context) error {
-	if over := l.Err(); over != nil { // lost; Unlock alone makes it ErrReleased
-		l.c.dog.remove(l) // the work has stopped: the guard need not be waited for
-		l.drop()
-		return over
-	}
-	l.leaveQueue()
-	if !l.finish(ErrReleased) {
-		return l.Err() // lost in this very moment
+// confirmed waits until a majority has confirmed the release.
+func (l *Lease) confirmed(ctx context.Context) error {
+	if !l.wasReleased() {
+		return l.Err()
 	}
 	err := l.c.quorum.Release(ctx, l.grant)
 	switch {

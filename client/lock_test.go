@@ -39,9 +39,9 @@ func TestLock(t *testing.T) {
 		require.NoError(t, err)
 		assert.Greater(t, second.Token(), lease.Token())
 		require.NoError(t, second.Unlock(ctx))
+		nodes.assertClean(t, "orders/42")
 		require.NoError(t, a.Close(ctx))
 		require.NoError(t, b.Close(ctx))
-		nodes.assertClean(t, "orders/42")
 	})
 }
 
@@ -72,9 +72,9 @@ func TestLock_Flood(t *testing.T) {
 		}
 		wg.Wait()
 		assert.Equal(t, 64*rounds, counter)
+		nodes.assertClean(t, "counter")
 		for _, c := range clients {
 			require.NoError(t, c.Close(ctx))
 		}
-		nodes.assertClean(t, "counter")
 	})
 }

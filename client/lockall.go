@@ -167,15 +167,15 @@ func (m *MultiLease) Unlock(ctx context.Context) error {
 	return unlockReverse(ctx, m.leases)()
 }
 
-// unlockReverse ends the leases, the last first, and sends their releases in that order; so one who waits for
-// all of them finds the others free when the first is. The function that it returns waits until all are
-// confirmed.
+// unlockReverse ends the leases, the last first, and has sent their releases in that order when it returns; so one
+// who waits for all of them finds the others free when the first is. The function that it returns waits until all
+// are confirmed.
 func unlockReverse(ctx context.Context, leases []*Lease) (wait func() error) {
 	errs := make([]error, len(leases))
 	var wg sync.WaitGroup
 	for i, l := range slices.Backward(leases) {
-		wg.Go(func() { errs[i] = l.Unlock(ctx) })
-		<-l.Context().Done() // ends in the call, or had ended before
+		first := l.unlock()
+		wg.Go(func() { errs[i] = l.unlocked(ctx, first) })
 	}
 	return func() error {
 		wg.Wait()

@@ -47,10 +47,11 @@ func TestLockAll(t *testing.T) {
 			l, err := b.TryLock(ctx, name)
 			require.NoError(t, err)
 			assert.Greater(t, l.Token(), tokens[name])
+			require.NoError(t, l.Unlock(ctx))
 		}
+		nodes.assertClean(t, "a", "b", "c")
 		require.NoError(t, a.Close(ctx))
 		require.NoError(t, b.Close(ctx))
-		nodes.assertClean(t, "a", "b", "c")
 	})
 }
 

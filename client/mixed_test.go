@@ -98,8 +98,8 @@ func TestLock_ScriptFlush(t *testing.T) {
 			}
 			require.NoError(t, l.Unlock(ctx))
 		}
-		require.NoError(t, c.Close(ctx))
 		nodes.assertClean(t, "x")
+		require.NoError(t, c.Close(ctx))
 	})
 }
 

@@ -46,10 +46,10 @@ func TestOnce(t *testing.T) {
 				assert.EqualValues(t, 1, ran.Load())
 			}
 		}
+		nodes.assertClean(t, "most:once", "least:once")
 		for _, c := range clients {
 			require.NoError(t, c.Close(ctx))
 		}
-		nodes.assertClean(t, "most:once", "least:once")
 	})
 }
 

@@ -66,9 +66,9 @@ func TestRLock(t *testing.T) {
 		require.NoError(t, err)
 		assert.Greater(t, later.Token(), writer.Token())
 		unlockAll(t, later)
+		nodes.assertClean(t, "x")
 		require.NoError(t, a.Close(ctx))
 		require.NoError(t, b.Close(ctx))
-		nodes.assertClean(t, "x")
 	})
 }
 
@@ -172,10 +172,10 @@ func TestRLock_Flood(t *testing.T) {
 		}
 		wg.Wait()
 		assert.Greater(t, most, 1, "readers never met")
+		nodes.assertClean(t, "x")
 		for _, c := range clients {
 			require.NoError(t, c.Close(ctx))
 		}
-		nodes.assertClean(t, "x")
 	})
 }
 

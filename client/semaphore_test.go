@@ -80,10 +80,10 @@ func TestSemaphore(t *testing.T) {
 		wg.Wait()
 		assert.Equal(t, 24, done)
 		assert.LessOrEqual(t, most, k)
+		nodes.assertClean(t, semaphoreNames(clients[0].Semaphore("pool", k), "pool", k)...)
 		for _, c := range clients {
 			require.NoError(t, c.Close(ctx))
 		}
-		nodes.assertClean(t, semaphoreNames(clients[0].Semaphore("pool", k), "pool", k)...)
 	})
 }
 

@@ -66,9 +66,13 @@ func (n *slowNode) Send(req redlock.Request, reply func(redlock.Reply)) {
 	time.AfterFunc(delay, answer)
 }
 
+func newSlowNode(delay func() time.Duration) *slowNode {
+	return &slowNode{delay: delay, perTick: make(map[int64]int), waiting: make(map[redlock.Op]int), most: make(map[redlock.Op]int)}
+}
+
 // slowClient returns a client of one such node, and a function that takes n locks at the same moment.
 func slowClient(t *testing.T, delay func() time.Duration) (n *slowNode, c *Client, take func(n int, opts ...LockOption) []*Lease) {
-	n = &slowNode{delay: delay, perTick: make(map[int64]int), waiting: make(map[redlock.Op]int), most: make(map[redlock.Op]int)}
+	n = newSlowNode(delay)
 	c, err := New([]redlock.Node{n})
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close(context.Background()) })

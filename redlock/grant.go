@@ -312,9 +312,8 @@ func (g *Grant) takeOffLocked(now clock.Instant) *flight {
 	return f
 }
 
-// release ends the lease and waits until a majority knows.
-func (g *Grant) release(ctx context.Context) error {
-	var err error
+// part ends the lease and sends its releases. The error says why it was over before.
+func (g *Grant) part() (err error) {
 	g.step(func(l *lease, now clock.Instant) {
 		if g.parted == nil {
 			g.parted = make(chan struct{})
@@ -324,7 +323,12 @@ func (g *Grant) release(ctx context.Context) error {
 			err = g.overLocked()
 		}
 	})
-	if err != nil {
+	return err
+}
+
+// release ends the lease and waits until a majority knows.
+func (g *Grant) release(ctx context.Context) error {
+	if err := g.part(); err != nil {
 		return err
 	}
 	g.mu.Lock()

@@ -235,6 +235,10 @@ func (q *Quorum) Renew(ctx context.Context, g *Grant) error { return g.renew(ctx
 // ErrQuorum (*QuorumError), or the context's: it is over, but some nodes may keep the lock until its ttl ends.
 func (q *Quorum) Release(ctx context.Context, g *Grant) error { return g.release(ctx) }
 
+// ReleaseAsync is [Quorum.Release] for a caller who does not wait: when it returns, the releases are on their way to the
+// nodes, in front of whatever is sent later. A Release after it waits for them, and tells what came of them.
+func (q *Quorum) ReleaseAsync(g *Grant) { g.part() }
+
 // Spread asks the nodes that were not needed to win the lock for it as well, once. A lease that goes on for more
 // than a moment should not depend on each single node of a bare majority; a renewal does the same, since it is
 // sent to all nodes. It does not wait for the nodes.
