@@ -17,8 +17,9 @@ type Grant struct {
 	q *Quorum
 
 	mu      sync.Mutex
-	lease   *lease // its request never changes
-	sending bool   // somebody is handing out messages; it takes those of everybody, so that their order is kept
+	lease   *lease        // its request never changes
+	sending bool          // somebody is handing out messages; it takes those of everybody, so that their order is kept
+	quiet   chan struct{} // nil until somebody waits for the end of sending
 	won     bool
 	lifting bool          // the lease is over and its token will be lifted
 	decided chan struct{} // closed when the attempt is decided, and nil from then on
@@ -233,6 +234,24 @@ func (g *Grant) sendLocked() {
 		g.mu.Lock()
 	}
 	g.sending = false
+	if g.quiet != nil {
+		close(g.quiet)
+		g.quiet = nil
+	}
+}
+
+// sentLocked waits until whatever the lease wants sent has been handed to the nodes, by whomever. A caller of ours
+// may send messages that must not overtake those, such as a Leave or the next attempt. It unlocks mu meanwhile.
+func (g *Grant) sentLocked() {
+	for g.sending {
+		if g.quiet == nil {
+			g.quiet = make(chan struct{})
+		}
+		quiet := g.quiet
+		g.mu.Unlock()
+		<-quiet
+		g.mu.Lock()
+	}
 }
 
 // expire is the timer's function. The end may have moved since the timer was set.
@@ -312,7 +331,7 @@ func (g *Grant) takeOffLocked(now clock.Instant) *flight {
 	return f
 }
 
-// part ends the lease and sends its releases. The error says why it was over before.
+// part ends the lease and has sent its releases when it returns. The error says why it was over before.
 func (g *Grant) part() (err error) {
 	g.step(func(l *lease, now clock.Instant) {
 		if g.parted == nil {
@@ -323,6 +342,9 @@ func (g *Grant) part() (err error) {
 			err = g.overLocked()
 		}
 	})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sentLocked()
 	return err
 }
 

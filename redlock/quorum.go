@@ -194,23 +194,22 @@ func (g *Grant) run(ctx context.Context, op Op, start func(*lease, clock.Instant
 	if end == timedOut {
 		end = waitOr(ctx, decided, g.q.stop, limit)
 	}
-	switch {
-	case end == stopped:
-		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
-		return nil, fmt.Errorf("%v %q: %w", op, g.lease.request.Name, ErrClosed)
-	case ctx.Err() != nil: // a cancelled wait is never given a lock
-		g.step(func(l *lease, now clock.Instant) { l.abandon(now) })
-		return nil, contextError(ctx, op, g.lease.request.Name)
-	case end == timedOut:
+	gone := ctx.Err() != nil // a cancelled wait is never given a lock
+	if gone || end == stopped || end == timedOut {
 		g.step(func(l *lease, now clock.Instant) {
-			if !closed(decided) {
+			if gone || end == stopped || !closed(decided) {
 				l.abandon(now)
 			}
 		})
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.sentLocked()
 	switch {
+	case end == stopped:
+		return nil, fmt.Errorf("%v %q: %w", op, g.lease.request.Name, ErrClosed)
+	case gone:
+		return nil, contextError(ctx, op, g.lease.request.Name)
 	case g.won:
 		return g, nil
 	case g.lease.reason != errFailed:

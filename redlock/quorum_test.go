@@ -544,6 +544,50 @@ func TestCancelledWait(t *testing.T) {
 	})
 }
 
+// A busyNode takes a while to be handed a message.
+type busyNode struct{ *memNode }
+
+func (n busyNode) Send(r Request, reply func(Reply)) {
+	time.Sleep(2 * time.Millisecond)
+	n.memNode.Send(r, reply)
+}
+
+// Ensure that an attempt that is cancelled while another goroutine asks the spares, and a release in the midst of
+// a renewal, have sent everything when they return: a Leave that follows must not be overtaken by an acquire, which
+// would put the waiter back into a queue that nobody takes it out of.
+func TestCancelledWait_Sent(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.slowMinority()
+		c.nodes[0].refuse = errors.New("connection refused") // so the spares are asked as soon as it answers
+		nodes := []Node{c.nodes[0], c.nodes[1], c.nodes[2], busyNode{c.nodes[3]}, busyNode{c.nodes[4]}}
+		q, err := New(nodes, Options{})
+		require.NoError(t, err)
+		holder := c.won()
+		time.Sleep(time.Second)
+		sent := func() (n int) {
+			for _, node := range c.nodes {
+				node.with(func() { n += len(node.log) + len(node.coming) })
+			}
+			return n
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond/4)
+		defer cancel()
+		w := Waiter{ID: "w/1", Since: 1, Heartbeat: 6 * time.Second}
+		_, err = q.Acquire(ctx, Attempt{Name: "n", TTL: 10 * time.Second, Waiter: w})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		q.Leave("n", w)
+		before := sent()
+		time.Sleep(time.Second)
+		assert.Equal(t, before, sent())
+		assert.Empty(t, q.places)
+		for _, n := range c.nodes[1:] {
+			assert.Equal(t, OpLeave, n.log[len(n.log)-1].Op)
+		}
+		require.NoError(t, c.Release(t.Context(), holder))
+		require.NoError(t, q.Close(t.Context()))
+	})
+}
+
 // Ensure that a grant that arrives after the attempt ended is released again even where the release that was
 // sent at the end came to nothing.
 func TestLateGrant(t *testing.T) {
