@@ -167,7 +167,7 @@ func ExampleLease_Context() {
 	}
 	defer c.Close(ctx)
 
-	lease, err := c.Lock(ctx, "x", client.TTL(100*time.Millisecond), client.WithoutRenew())
+	lease, err := c.Lock(ctx, "x", client.TTL(time.Second), client.WithoutRenew())
 	if err != nil {
 		log.Fatal(err)
 	}
