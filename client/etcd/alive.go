@@ -2,12 +2,10 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/holdfast-dev/holdfast/client"
@@ -33,8 +31,8 @@ type answer struct {
 // The etcd client's own KeepAlive does not tell which request was answered, so that one could not know from when to
 // reckon; its KeepAliveOnce tries again without a pause while the cluster is away.
 func (l *Lease) keepAlive(ctx context.Context) (a answer) {
-	ctx, cancel := l.c.request(ctx)
-	defer cancel() // ends the stream
+	ctx, cancel := context.WithTimeout(ctx, min(l.c.set.timeout, l.TTL()/3)) // so that another may be sent in time
+	defer cancel()                                                           // ends the stream
 	stream, err := l.c.leases.LeaseKeepAlive(ctx)
 	if err != nil {
 		return answer{err: clientv3.ContextError(ctx, err)}
@@ -114,31 +112,30 @@ func (l *Lease) keep(next clock.Instant) {
 	}
 }
 
-// guard watches the lock's key from a revision on, and ends the lease when it is deleted.
+// guard watches the lock's key from a revision on, and ends the lease when it is deleted. When a watch ends, by an
+// error or since a ttl has passed, it looks: what happened meanwhile may not be told any more, its result can be seen.
 func (l *Lease) guard(rev int64) {
-	for pause := shortestPause; l.work.Err() == nil; pause = min(2*pause, time.Second) {
-		deleted, seen, err := l.c.deletion(l.work, l.key, rev)
-		switch {
-		case deleted:
-			l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
-			return
-		case errors.Is(err, rpctypes.ErrCompacted):
-			// What happened meanwhile cannot be watched any more, but its result can be seen.
+	for l.work.Err() == nil {
+		deleted := l.c.deletion(l.work, l.key, rev, l.TTL())
+		if !deleted {
 			resp, err := l.c.look(l.work, l.key)
-			if err == nil && len(resp.Kvs) == 0 {
-				l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
-				return
+			if err != nil {
+				sleep(l.work, lookAgain)
+				continue
 			}
-			if err == nil {
-				seen = resp.Header.Revision
-			}
+			deleted = len(resp.Kvs) == 0
+			rev = max(rev, resp.Header.Revision)
 		}
-		rev = max(rev, seen)
-		if !sleep(l.work, pause) {
+		if deleted {
+			l.Err() // expired, if so it is
+			l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
 			return
 		}
 	}
 }
+
+// lookAgain is the pause between two looks that a watch does not fill.
+const lookAgain = 250 * time.Millisecond
 
 // look reads one key.
 func (c *Client) look(ctx context.Context, key string) (*clientv3.GetResponse, error) {
@@ -147,18 +144,24 @@ func (c *Client) look(ctx context.Context, key string) (*clientv3.GetResponse, e
 	return c.etcd.Get(ctx, key)
 }
 
-// deletion waits until a key is deleted after a revision. Otherwise it returns up to which revision it was not, and
-// the error that ended the watch.
-func (c *Client) deletion(ctx context.Context, key string, rev int64) (deleted bool, seen int64, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+// deletion waits until a key is deleted after a revision, and reports that; otherwise until the watch fails, ctx is
+// done, or the longest time has passed: a watch on a connection that died without a word is silent for ever. If it
+// fails at once, there is a pause.
+func (c *Client) deletion(ctx context.Context, key string, rev int64, longest time.Duration) bool {
+	bounded, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	for resp := range c.etcd.Watch(ctx, key, clientv3.WithRev(rev+1), clientv3.WithFilterPut()) {
+	// A member that has lost its leader says so instead of being silent.
+	watch := clientv3.WithRequireLeader(bounded)
+	for resp := range c.etcd.Watch(watch, key, clientv3.WithRev(rev+1), clientv3.WithFilterPut()) {
 		if len(resp.Events) > 0 {
-			return true, resp.Header.Revision, nil
+			return true
 		}
-		if err := resp.Err(); err != nil {
-			return false, rev, err
+		if resp.Err() != nil {
+			break
 		}
 	}
-	return false, rev, ctx.Err()
+	if bounded.Err() == nil {
+		sleep(bounded, lookAgain)
+	}
+	return false
 }

@@ -25,6 +25,7 @@ type Client struct {
 	set    settings
 	etcd   *clientv3.Client
 	leases pb.LeaseClient // chooses ids, and sends one keep-alive at a time: see Lease.keepAlive
+	once   pb.LeaseClient // never sends anything twice
 
 	closing    context.Context // ends at the beginning of Close
 	beginClose context.CancelFunc
@@ -65,7 +66,8 @@ func New(etcd *clientv3.Client, opts ...Option) (*Client, error) {
 	if set.timeout <= 0 {
 		set.timeout = min(set.ttl/3, 5*time.Second)
 	}
-	c := &Client{set: set, etcd: etcd, leases: clientv3.RetryLeaseClient(etcd), held: make(map[*Lease]bool)}
+	c := &Client{set: set, etcd: etcd, leases: clientv3.RetryLeaseClient(etcd),
+		once: pb.NewLeaseClient(etcd.ActiveConnection()), held: make(map[*Lease]bool)}
 	c.closing, c.beginClose = context.WithCancel(context.Background())
 	c.life, c.endLife = context.WithCancel(context.Background())
 	return c, nil

@@ -123,7 +123,15 @@ func (m *member) kill() {
 	m.cmd.Wait()
 }
 
-func (m *member) pause()  { m.cmd.Process.Signal(syscall.SIGSTOP) }
+// pause stops the process, and returns when it has stopped.
+func (m *member) pause(t *testing.T) {
+	require.NoError(t, m.cmd.Process.Signal(syscall.SIGSTOP))
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(m.cmd.Process.Pid, &status, syscall.WUNTRACED, nil)
+	require.NoError(t, err)
+	require.True(t, status.Stopped())
+}
+
 func (m *member) resume() { m.cmd.Process.Signal(syscall.SIGCONT) }
 
 // dial returns an etcd client of an address.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/holdfast-dev/holdfast/client"
@@ -24,7 +26,7 @@ type Lease struct {
 	owner string
 	id    clientv3.LeaseID // of the etcd lease that keeps the key
 	key   string
-	token int64 // the key's create revision
+	token atomic.Int64 // the key's create revision; 0 while there is no key
 
 	ctx    context.Context // the lease's own life, the one exception to "no context in a struct"
 	cancel context.CancelCauseFunc
@@ -58,7 +60,7 @@ func (l *Lease) Name() string { return l.name }
 
 // Token returns the fencing token, the create revision of the lock's key: higher than that of every lease, of
 // whatever name, that was asked for before. Keep-alives do not change it.
-func (l *Lease) Token() int64 { return l.token }
+func (l *Lease) Token() int64 { return l.token.Load() }
 
 // TTL returns the ttl that each keep-alive asks for: what the cluster granted, in whole seconds, which may be more
 // than was wanted.
@@ -135,10 +137,10 @@ func (l *Lease) expire() {
 
 // lose ends the lease as lost, and has what may be left of its lock removed.
 func (l *Lease) lose(cause error) {
-	if l.finish(&client.LossError{Name: l.name, Token: l.token, Cause: cause}) {
+	if l.finish(&client.LossError{Name: l.name, Token: l.Token(), Cause: cause}) {
 		l.c.spawn(l.revokeUntilGone)
-		if l.token > 0 { // it was not only waiting
-			l.c.set.logger.Warn("lease lost", "lock", l.name, "token", l.token, "cause", cause)
+		if l.Token() > 0 { // it was not only waiting
+			l.c.set.logger.Warn("lease lost", "lock", l.name, "token", l.Token(), "cause", cause)
 		}
 	}
 }
@@ -217,7 +219,7 @@ func (l *Lease) unlock(ctx context.Context) error {
 		if !clock.Now().Before(l.until()) {
 			cause = client.ErrExpired
 		}
-		return &client.LossError{Name: l.name, Token: l.token, Cause: cause}
+		return &client.LossError{Name: l.name, Token: l.Token(), Cause: cause}
 	}
 	l.c.spawn(l.revokeUntilGone)
 	if ctx.Err() != nil {
@@ -226,12 +228,13 @@ func (l *Lease) unlock(ctx context.Context) error {
 	return l.c.failure("unlock", l.name, err)
 }
 
-// revoke removes the etcd lease and with it the key.
+// revoke removes the etcd lease and with it the key. The etcd client's own Revoke is sent again when its answer is
+// lost, and then finds no lease: an Unlock would take that for a loss.
 func (l *Lease) revoke(ctx context.Context) error {
 	ctx, cancel := l.c.request(ctx)
 	defer cancel()
-	_, err := l.c.etcd.Revoke(ctx, l.id)
-	return err
+	_, err := l.c.once.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: int64(l.id)})
+	return clientv3.ContextError(ctx, err)
 }
 
 // revokeUntilGone removes the etcd lease, for as long as the cluster may still have it.
@@ -241,7 +244,7 @@ func (l *Lease) revokeUntilGone() {
 		if err == nil || gone(err) || !unanswered(err) || !clock.Now().Before(l.until().Add(l.TTL())) {
 			return
 		}
-		if !sleep(l.c.life, pause) {
+		if !sleep(l.c.life, pause) || l.c.etcd.Ctx().Err() != nil {
 			return
 		}
 	}

@@ -22,7 +22,8 @@ import (
 //
 // Waiters get the lock in the order in which the cluster received their calls. If ctx ends first, no lock is held, and
 // the waiter's place is given up in the background: its key goes at once, or after one ttl if the cluster cannot be
-// reached. A wait survives a cluster that is away for less than the ttl and keeps its place.
+// reached. A wait survives a cluster that is away for less than the ttl and keeps its place; a process that is paused
+// for longer than that goes to the end of the queue.
 //
 // Errors: the context's (a *client.WaitError, which also tells who was in the way); client.ErrQuorum: the cluster did
 // not answer; client.ErrForced: the waiter's key was deleted; client.ErrInvalid; client.ErrClosed.
@@ -36,12 +37,26 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (*Le
 		return nil, err
 	}
 	defer done()
+	for {
+		l, err := c.queue(ctx, name, set)
+		if err == nil {
+			return l, nil
+		}
+		// A process that was paused for longer than the ttl has lost its place, and takes another.
+		if paused := errors.Is(err, client.ErrExpired) && !errors.Is(err, client.ErrQuorum); !paused || ctx.Err() != nil {
+			return nil, c.waitError(ctx, name, err)
+		}
+	}
+}
+
+// queue takes a place in the queue and waits until it is the first.
+func (c *Client) queue(ctx context.Context, name string, set lockSettings) (*Lease, error) {
 	l, first, rev, err := c.join(ctx, name, set)
 	if err == nil && string(first.Key) != l.key {
 		rev, err = l.wait(ctx, first, rev)
 	}
 	if err != nil {
-		return nil, c.waitError(ctx, name, err)
+		return nil, err
 	}
 	return l.taken(rev)
 }
@@ -110,7 +125,7 @@ func (c *Client) Do(ctx context.Context, name string, f func(ctx context.Context
 		switch {
 		case failed == nil:
 		case !errors.As(failed, &loss):
-			c.set.logger.Warn("release was not confirmed", "lock", l.name, "token", l.token, "err", failed)
+			c.set.logger.Warn("release was not confirmed", "lock", l.name, "token", l.Token(), "err", failed)
 		case !errors.Is(err, error(loss)):
 			err = errors.Join(err, loss)
 		}
@@ -165,7 +180,8 @@ func (c *Client) grant(ctx context.Context, name string, set lockSettings) (*Lea
 	case err == nil:
 		next = l.granted(began, time.Duration(resp.TTL)*time.Second)
 	case !errors.Is(err, rpctypes.ErrLeaseExist):
-		l.forget()
+		l.finish(client.ErrReleased)
+		c.spawn(func() { l.revoke(c.life) }) // in case it was granted; without a key it is in nobody's way
 		return nil, c.failure("lock", name, err)
 	}
 	c.spawn(func() { l.keep(next) })
@@ -187,7 +203,7 @@ func (c *Client) join(ctx context.Context, name string, set lockSettings) (l *Le
 		l.forget()
 		return nil, nil, 0, c.failure("lock", name, err)
 	}
-	l.token = resp.Responses[1].GetResponseRange().Kvs[0].CreateRevision
+	l.token.Store(resp.Responses[1].GetResponseRange().Kvs[0].CreateRevision)
 	return l, resp.Responses[2].GetResponseRange().Kvs[0], resp.Header.Revision, nil
 }
 
@@ -212,7 +228,7 @@ func (l *Lease) take(ctx context.Context) (rev int64, err error) {
 		}
 		return 0, heldError(&client.State{Name: l.name, Holder: holder})
 	}
-	l.token = resp.Responses[1].GetResponseRange().Kvs[0].CreateRevision
+	l.token.Store(resp.Responses[1].GetResponseRange().Kvs[0].CreateRevision)
 	return resp.Header.Revision, nil
 }
 
@@ -246,7 +262,7 @@ func (l *Lease) wait(ctx context.Context, first *mvccpb.KeyValue, rev int64) (in
 	if holder, err := l.c.holder(watch, first); err == nil {
 		held = heldError(&client.State{Name: l.name, Holder: holder})
 	}
-	for pause := shortestPause; ; pause = min(2*pause, time.Second) {
+	for {
 		ahead, now, err := l.ahead(watch)
 		switch {
 		case l.Err() != nil:
@@ -257,15 +273,13 @@ func (l *Lease) wait(ctx context.Context, first *mvccpb.KeyValue, rev int64) (in
 		case err == nil && ahead == nil:
 			return now, nil
 		case err == nil:
-			if deleted, _, _ := l.c.deletion(watch, string(ahead.Key), now); deleted {
-				pause = shortestPause
-				continue
-			}
-		case !unanswered(err):
+			l.c.deletion(watch, string(ahead.Key), now, l.TTL())
+		case unanswered(err):
+			sleep(watch, lookAgain)
+		default:
 			l.forget()
 			return 0, err
 		}
-		sleep(watch, pause)
 	}
 }
 
@@ -273,7 +287,7 @@ func (l *Lease) wait(ctx context.Context, first *mvccpb.KeyValue, rev int64) (in
 func (l *Lease) ahead(ctx context.Context) (*mvccpb.KeyValue, int64, error) {
 	bounded, cancel := l.c.request(ctx)
 	defer cancel()
-	before := append(clientv3.WithLastCreate(), clientv3.WithMaxCreateRev(l.token-1))
+	before := append(clientv3.WithLastCreate(), clientv3.WithMaxCreateRev(l.Token()-1))
 	resp, err := l.c.etcd.Txn(bounded).Then(clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
 		clientv3.OpGet(l.c.queueOf(l.name), before...)).Commit()
 	if err != nil {

@@ -38,15 +38,17 @@ func lossOf(t *testing.T, l *etcd.Lease) *client.LossError {
 
 // Ensure that a lease is kept alive for longer than its ttl, and that its end moves.
 func TestLease_KeptAlive(t *testing.T) {
+	t.Parallel()
 	c, name := lab(t)
-	l, err := newLocks(t, c, etcd.WithTTL(short)).Lock(t.Context(), name)
+	const ttl = 3 * time.Second // longer than a busy machine keeps the member from answering
+	l, err := newLocks(t, c, etcd.WithTTL(ttl)).Lock(t.Context(), name)
 	require.NoError(t, err)
-	require.Equal(t, short, l.TTL())
+	require.Equal(t, ttl, l.TTL())
 	deadline := l.Deadline()
 	select {
 	case <-l.Context().Done():
 		t.Fatal(context.Cause(l.Context()))
-	case <-time.After(2 * short):
+	case <-time.After(ttl + ttl/3):
 	}
 	assert.NoError(t, l.Err())
 	assert.Greater(t, l.Deadline(), deadline)
@@ -103,8 +105,9 @@ func TestLock_WaiterForced(t *testing.T) {
 // Ensure that a lease ends on the local clock when its cluster is killed, that its cause says why, that Do tells, and
 // that the cluster serves again when it is back; a waiter keeps its place in the queue for as long as its ttl lasts.
 func TestLease_ClusterKilled(t *testing.T) {
+	t.Parallel()
 	m := startMember(t)
-	locks := locksOf(t, m.addr, etcd.WithTTL(short))
+	locks := locksOf(t, m.addr, etcd.WithTTL(2*short))
 	patient := locksOf(t, m.addr, etcd.WithTTL(time.Minute))
 	waited := make(chan error, 1)
 	err := locks.Do(t.Context(), "a", func(ctx context.Context, l *etcd.Lease) error {
@@ -140,11 +143,12 @@ func TestLease_ClusterKilled(t *testing.T) {
 
 // Ensure that a cluster that hangs ends a lease in time, and that it ends before anybody else can have the lock.
 func TestLease_ClusterHangs(t *testing.T) {
+	t.Parallel()
 	m := startMember(t)
 	locks := locksOf(t, m.addr, etcd.WithTTL(short))
 	l, err := locks.Lock(t.Context(), "a")
 	require.NoError(t, err)
-	m.pause()
+	m.pause(t)
 	loss := lossOf(t, l)
 	assert.ErrorIs(t, loss, client.ErrExpired)
 	assert.ErrorIs(t, loss, client.ErrQuorum)
@@ -157,6 +161,7 @@ func TestLease_ClusterHangs(t *testing.T) {
 
 // Ensure that a holder whose line is silent ends before the cluster gives the lock to the next.
 func TestLease_LineSilent(t *testing.T) {
+	t.Parallel()
 	c, name := lab(t)
 	p := newLine(t, shared.addr)
 	locks := locksOf(t, p.addr(), etcd.WithTTL(short))
@@ -172,13 +177,14 @@ func TestLease_LineSilent(t *testing.T) {
 
 // Ensure that Unlock and Close of a lock whose cluster hangs give up with their contexts and leave no goroutine.
 func TestUnlock_ClusterHangs(t *testing.T) {
+	t.Parallel()
 	m := startMember(t)
 	locks := locksOf(t, m.addr)
 	l, err := locks.Lock(t.Context(), "a")
 	require.NoError(t, err)
 	other, err := locks.Lock(t.Context(), "b")
 	require.NoError(t, err)
-	m.pause()
+	m.pause(t)
 	defer m.resume()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
