@@ -35,6 +35,7 @@ type Lease struct {
 	mu       sync.Mutex
 	ctx      context.Context         // the lease's own life, the one exception to "no context in a struct"; nil until it is asked for
 	cancel   context.CancelCauseFunc // of ctx
+	stop     context.CancelCauseFunc // see whenOver
 	lost     chan struct{}           // nil until it is asked for
 	over     error                   // nil while held; ErrReleased or a *LossError
 	failed   error                   // what the last renewal ended with; nil: it moved the end
@@ -275,16 +276,30 @@ func (l *Lease) finish(over error) bool {
 		return false
 	}
 	l.over = over
-	lost, cancel := l.lost, l.cancel
+	lost, cancel, stop := l.lost, l.cancel, l.stop
 	l.mu.Unlock()
 	l.c.dog.remove(l)
 	if lost != nil && !errors.Is(over, ErrReleased) {
 		close(lost)
 	}
-	if cancel != nil {
-		cancel(over)
+	for _, cancel := range []context.CancelCauseFunc{stop, cancel} {
+		if cancel != nil {
+			cancel(over)
+		}
 	}
 	return true
+}
+
+// whenOver has stop called with the reason when the lease is over, by whoever ends it and before others hear of it:
+// nothing that could be late comes between. It is for one stop only.
+func (l *Lease) whenOver(stop context.CancelCauseFunc) {
+	l.mu.Lock()
+	l.stop = stop
+	over := l.over
+	l.mu.Unlock()
+	if over != nil {
+		stop(over)
+	}
 }
 
 // leaveQueue takes the entry with which this lease was waited for out of the queues of those nodes that did

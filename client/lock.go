@@ -166,16 +166,9 @@ func (c *Client) Do(ctx context.Context, name string, f func(ctx context.Context
 
 // under runs f under a lease and unlocks it.
 func (c *Client) under(ctx context.Context, l *Lease, f func(ctx context.Context, l *Lease) error) (err error) {
-	// The work's context is the lease's child, so that a loss reaches it at once.
-	work, cancel := context.WithCancelCause(l.Context())
-	if deadline, ok := ctx.Deadline(); ok {
-		var stop context.CancelFunc
-		work, stop = context.WithDeadline(work, deadline)
-		defer stop()
-	}
-	unhook := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	work, cancel := context.WithCancelCause(workContext{ctx, context.WithoutCancel(l.parent)})
+	l.whenOver(cancel)
 	defer func() { // also when f panics
-		unhook()
 		cancel(nil)
 		failed := l.Unlock(context.WithoutCancel(ctx))
 		var loss *LossError
@@ -188,6 +181,21 @@ func (c *Client) under(ctx context.Context, l *Lease, f func(ctx context.Context
 		}
 	}()
 	return f(work, l)
+}
+
+// A workContext is what a caller's work gets: it ends as his context does, with its deadline and its cause, and has
+// the values of the lease's, which observers may have added to.
+type workContext struct {
+	context.Context
+	values context.Context // that never ends; so what ends is looked for in the caller's
+}
+
+// Value implements context.Context.
+func (c workContext) Value(key any) any {
+	if v := c.values.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key)
 }
 
 func (s lockSettings) attempt(name string) redlock.Attempt {

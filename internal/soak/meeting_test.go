@@ -2,7 +2,6 @@ package soak
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -126,11 +125,8 @@ func once(ctx context.Context, w *worker, c *client.Client) error {
 		m.over(round) // this worker or another one has done it, or nobody will
 	}
 	w.had.Store(time.Now().UnixNano()) // that somebody else has done it is what it wanted
-	switch {
-	case lostLease(err):
+	if lostLease(err) {
 		return nil
-	case wait.Err() != nil && errors.Is(err, context.DeadlineExceeded):
-		return errGaveUp // the context of the work has the deadline of the wait, and not its cause
 	}
 	return err
 }
