@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -25,8 +27,13 @@ func (w *sharedWire) run(batch []pending, how scriptForm) (answers []answer, cer
 	}
 	pipe := w.rdb.Pipeline()
 	cmds := make([]scriptCall, len(batch))
+	_, slots := w.rdb.(*redis.ClusterClient)
 	for i, p := range batch {
 		cmds[i] = newScriptCall(ctx, p, how)
+		if slots && p.reply != nil && !redlock.ClusterSafe(p.req.Name) {
+			cmds[i].SetErr(refusedName(p.req.Name))
+			continue
+		}
 		if err := pipe.Process(ctx, cmds[i]); err != nil {
 			return failed(batch, nil, err), true, err
 		}
@@ -41,7 +48,7 @@ func (w *sharedWire) run(batch []pending, how scriptForm) (answers []answer, cer
 		case own == nil && v == nil && err != nil: // go-redis leaves it as it is if there was no connection at all
 			own = err
 		}
-		all = all && (own == nil || isReply(own))
+		all = all && (own == nil || isReply(own) || errors.As(own, new(refusedName)))
 		answers = append(answers, answer{v, own})
 	}
 	if all {
@@ -49,6 +56,17 @@ func (w *sharedWire) run(batch []pending, how scriptForm) (answers []answer, cer
 	}
 	return answers, false, err
 }
+
+// A refusedName is why a Cluster cannot have a lock, whose keys would be in several slots: its braces defeat
+// the hash tag (redlock.ClusterSafe).
+type refusedName string
+
+func (e refusedName) Error() string {
+	return fmt.Sprintf("a Redis Cluster cannot have a lock named %q: its keys would be in several slots", string(e))
+}
+
+// Is makes it an ErrInvalid.
+func (refusedName) Is(target error) bool { return target == ErrInvalid }
 
 // A scriptCall is a command that go-redis must not send twice, whatever its client's options say.
 type scriptCall struct{ *redis.Cmd }

@@ -171,7 +171,8 @@ func TestWhere_Cluster(t *testing.T) {
 		cycle(t, c, name)
 	}
 	_, err := c.TryLock(ctx, "a}b")
-	require.ErrorContains(t, err, "CROSSSLOT")
+	require.ErrorIs(t, err, client.ErrInvalid)
+	require.ErrorContains(t, err, "a Redis Cluster cannot have a lock named \"a}b\"")
 	for _, n := range nodes {
 		for _, key := range n.rdb.Keys(ctx, "*").Val() {
 			assert.True(t, strings.HasSuffix(key, ":fence"), "%s is left at %s", key, n.addr)
