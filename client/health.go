@@ -67,16 +67,17 @@ func (h *health) due(now clock.Instant) bool {
 	return now.Sub(clock.Instant(last)) > probeEvery && h.probed.CompareAndSwap(last, int64(now))
 }
 
-// Rank implements redlock.Ranker. A node with a bad rank gets few requests, from which its recovery could be
+// Rank implements redlock.Ranker.
+func (l *link) Rank() int { return l.health.rank(clock.Now()) }
+
+// Passed implements redlock.Ranker. A node with a bad rank gets few requests, from which its recovery could be
 // seen: it is asked for a sign of life now and then.
-func (l *link) Rank() int {
+func (l *link) Passed() {
 	now := clock.Now()
-	r := l.health.rank(now)
-	if r > 0 && r != rankHung && l.health.due(now) {
+	if l.health.rank(now) != rankHung && l.health.due(now) {
 		l.configureAlone()
 		_ = l.enqueue(pending{since: now}) // refused while the node is left alone
 	}
-	return r
 }
 
 var _ redlock.Ranker = (*link)(nil)

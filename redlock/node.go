@@ -28,9 +28,13 @@ type Node interface {
 
 // A Ranker is a Node that knows how well it is doing. An attempt is sent to a majority of nodes first, and to
 // the others only if those do not decide it; nodes of a lower rank come first. Rank 0 is a node that answers as
-// fast as can be; a node that is down or hangs has the highest. A Node without ranks has rank 0. Rank is called
-// for each attempt and must be cheap.
-type Ranker interface{ Rank() int }
+// fast as can be; a node that is down or hangs has the highest. A Node without ranks has rank 0. Passed is called
+// when an attempt has passed the node over for its rank: without requests it would not notice that it does better.
+// Both are called for each attempt, from any goroutine, and must be cheap.
+type Ranker interface {
+	Rank() int
+	Passed()
+}
 
 // An Op says what a Request asks of a node.
 type Op uint8

@@ -27,8 +27,18 @@ func (q *Quorum) order(name string) []int {
 	}
 	if !even {
 		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ranks[a], ranks[b]) })
+		q.passOver(order, ranks)
 	}
 	return order
+}
+
+// passOver tells the spares that have the worse rank.
+func (q *Quorum) passOver(order, ranks []int) {
+	for _, i := range order[q.Majority():] {
+		if ranks[i] > ranks[order[0]] {
+			q.nodes[i].(Ranker).Passed() // else its rank were 0
+		}
+	}
 }
 
 // The bounds of how long an attempt waits for the first majority before it asks the others, too.
@@ -37,11 +47,12 @@ const (
 	maxHedge = 250 * time.Millisecond
 )
 
-// pace knows how long attempts take that a first majority decides.
+// pace knows how long attempts take until they are decided.
 type pace struct{ smoothed atomic.Int64 } // nanoseconds; 0: nothing is known
 
 // note is told of such an attempt.
 func (p *pace) note(took time.Duration) {
+	took = min(took, maxHedge)
 	if old := p.smoothed.Load(); old != 0 {
 		took = time.Duration(old) + (took-time.Duration(old))/8
 	}

@@ -179,20 +179,20 @@ func (g *Grant) run(ctx context.Context, op Op, start func(*lease, clock.Instant
 	decided := g.decided
 	g.step(start)
 	limit := min(g.lease.validity(g.lease.request.TTL), roundLimit)
+	began := clock.Now()
 	end := timedOut
 	if op == OpAcquire {
 		delay := min(g.q.pace.hedgeDelay(), limit)
-		began := clock.Now()
-		switch end = waitOr(ctx, decided, g.q.stop, delay); end {
-		case settled:
-			g.q.pace.note(clock.Since(began))
-		case timedOut:
+		if end = waitOr(ctx, decided, g.q.stop, delay); end == timedOut {
 			g.step(func(l *lease, _ clock.Instant) { l.hedge() })
 			limit -= delay
 		}
 	}
 	if end == timedOut {
 		end = waitOr(ctx, decided, g.q.stop, limit)
+	}
+	if end == settled && op == OpAcquire {
+		g.q.pace.note(clock.Since(began))
 	}
 	gone := ctx.Err() != nil // a cancelled wait is never given a lock
 	if gone || end == stopped || end == timedOut {

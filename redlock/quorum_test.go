@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,8 @@ func TestMain(m *testing.M) {
 type memNode struct {
 	name string
 	rank int
+	// passed counts how often it was passed over.
+	passed atomic.Int64
 
 	mu      sync.Mutex
 	delay   time.Duration
@@ -57,6 +60,7 @@ var errHung = errors.New("i/o timeout")
 
 func (n *memNode) String() string { return n.name }
 func (n *memNode) Rank() int      { return n.rank }
+func (n *memNode) Passed()        { n.passed.Add(1) }
 
 func (n *memNode) Send(r Request, reply func(Reply)) {
 	n.mu.Lock()
@@ -396,9 +400,10 @@ func TestHedge(t *testing.T) {
 			assert.Zero(t, n.count(OpRelease))
 		}
 		c.nodes[1].hang()
+		delay := c.pace.hedgeDelay()
+		assert.Equal(t, 4*time.Millisecond, delay, "four round trips")
 		g, took = attempt()
-		assert.Equal(t, c.pace.hedgeDelay()+time.Millisecond, took)
-		assert.Equal(t, 4*time.Millisecond, c.pace.hedgeDelay(), "four round trips")
+		assert.Equal(t, delay+time.Millisecond, took)
 		require.NoError(t, c.Release(t.Context(), g))
 		c.nodes[1].wakeUp()
 		time.Sleep(patience)
@@ -452,6 +457,29 @@ func TestLift(t *testing.T) {
 	}
 }
 
+// Ensure that a quorum whose nodes are far away learns to wait for them before it asks the spares.
+func TestHedge_FarNodes(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		for _, n := range c.nodes {
+			n.with(func() { n.delay = 25 * time.Millisecond })
+		}
+		for range 20 {
+			g, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: 10 * time.Second})
+			require.NoError(t, err)
+			require.NoError(t, c.Release(t.Context(), g))
+			time.Sleep(time.Second)
+		}
+		assert.Greater(t, c.pace.hedgeDelay(), 50*time.Millisecond)
+		before := c.nodes[4].count(OpAcquire)
+		assert.Less(t, before, 20)
+		g, err := c.Acquire(t.Context(), Attempt{Name: "n", TTL: 10 * time.Second})
+		require.NoError(t, err)
+		require.NoError(t, c.Release(t.Context(), g))
+		time.Sleep(time.Second)
+		assert.Equal(t, before, c.nodes[4].count(OpAcquire), "the spares were not asked")
+	})
+}
+
 // Ensure that the order in which nodes are asked is the same for all clients, spreads names over the nodes, and
 // puts those that do badly last.
 func TestOrder(t *testing.T) {
@@ -475,6 +503,9 @@ func TestOrder(t *testing.T) {
 		for i := range 100 {
 			order := c.order(fmt.Sprint("lock", i))
 			assert.Equal(t, []int{2, 4}, order[3:])
+		}
+		for i, n := range c.nodes {
+			assert.EqualValues(t, map[bool]int{true: 100}[i == 2 || i == 4], n.passed.Load(), "who is passed over is told, and nobody else")
 		}
 	})
 }
