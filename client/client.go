@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -235,7 +236,8 @@ func (c *Client) closeNodes() {
 	wg.Wait()
 }
 
-// unlockAll releases all leases, as many at a time as are renewed, and returns the first error that is no loss.
+// unlockAll releases all leases, as many at a time as are renewed, and returns the first error that is no loss:
+// of a lease that was lost before, or that others released, nothing is left to confirm.
 func (c *Client) unlockAll(ctx context.Context) error {
 	leases := c.dog.leases()
 	errs := make([]error, len(leases))
@@ -249,8 +251,9 @@ func (c *Client) unlockAll(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	for i, err := range errs {
-		if err != nil && leases[i].wasReleased() {
+	for _, err := range errs {
+		var loss *LossError
+		if err != nil && !errors.As(err, &loss) {
 			return err
 		}
 	}

@@ -189,3 +189,22 @@ func TestClose_SlowMinorityNoTime(t *testing.T) {
 		nodes.assertClean(t, "x")
 	})
 }
+
+// Ensure that Close is content with a lease that somebody else has resumed and released: there is nothing that the
+// nodes could have failed to confirm.
+func TestClose_ResumedElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 3)
+		ctx := context.Background()
+		c := nodes.client(t)
+		l, err := c.Lock(ctx, "x", client.WithoutRenew())
+		require.NoError(t, err)
+		resumed, err := nodes.client(t).Resume(ctx, l.Handle())
+		require.NoError(t, err)
+		require.NoError(t, resumed.Unlock(ctx))
+		require.NoError(t, c.Close(ctx))
+		require.ErrorIs(t, l.Err(), client.ErrReleased)
+		var loss *client.LossError
+		require.ErrorAs(t, l.Unlock(ctx), &loss)
+	})
+}
