@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"fmt"
+
+	"github.com/holdfast-dev/holdfast/redlock"
 )
 
 // A Barrier lets n parties wait for each other. It is made by Client.Barrier, has no state, and is safe for
@@ -18,8 +20,8 @@ type Barrier struct {
 	memory
 }
 
-// Barrier returns the barrier of that name for n parties. Nothing is sent; what is wrong with name or n is told by
-// Await. A generation is forgotten an hour after the last party came to it, unless Remember says something else.
+// Barrier returns the barrier of that name for n parties, 1 to redlock.MaxMembers. Nothing is sent; what is wrong
+// with name or n is told by Await. A generation is forgotten an hour after the last party came to it, unless Remember says something else.
 func (c *Client) Barrier(name string, n int, opts ...MemoryOption) *Barrier {
 	return &Barrier{c: c, name: name, n: n, memory: memoryOf(opts)}
 }
@@ -31,8 +33,8 @@ func (c *Client) Barrier(name string, n int, opts ...MemoryOption) *Barrier {
 // Errors: the context's, with its cause (*WaitError); ErrQuorum, if no majority of nodes could be reached for
 // some time: call it again. ErrInvalid, ErrClosed.
 func (b *Barrier) Await(ctx context.Context, generation, party string) error {
-	if b.n < 1 {
-		return fmt.Errorf("%w: barrier %q for %d parties, must be at least 1", ErrInvalid, b.name, b.n)
+	if b.n < 1 || b.n > redlock.MaxMembers {
+		return fmt.Errorf("%w: barrier %q for %d parties, must be 1 to %d", ErrInvalid, b.name, b.n, redlock.MaxMembers)
 	}
 	set, err := b.set(generation)
 	if err != nil {

@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"fmt"
+
+	"github.com/holdfast-dev/holdfast/redlock"
 )
 
 // A Latch opens when enough have counted it down. It is made by Client.Latch, has no state, and is safe for
@@ -28,10 +30,11 @@ func (c *Client) Latch(name string, opts ...MemoryOption) *Latch {
 func (l *Latch) set() string { return l.name + ":latch" }
 
 // CountDown counts a member, 1 to 256 bytes: a machine, a part of the work, whatever is to be waited for. It returns
-// once a majority of nodes has it: every Wait and Members that begins later sees it.
+// once a majority of nodes has it: every Wait and Members that begins later sees it. A latch has at most
+// redlock.MaxMembers members, which are 10,000.
 //
-// Errors: ErrQuorum, the context's: whether it counts is unknown. Call it again; the same member counts once.
-// ErrInvalid, ErrClosed.
+// Errors: ErrQuorum, the context's: whether it counts is unknown. Call it again, the same member counts once; but
+// not if the error is redlock.ErrFull, too: then there is no place for it. ErrInvalid, ErrClosed.
 func (l *Latch) CountDown(ctx context.Context, member string) error {
 	if err := checkPrefix(l.name); err != nil {
 		return err
@@ -39,8 +42,8 @@ func (l *Latch) CountDown(ctx context.Context, member string) error {
 	return l.c.add(ctx, l.set(), member, l.ttl)
 }
 
-// Wait waits until n members, at least one, have been counted. It hears of each, and looks by itself every five
-// seconds. ctx bounds the wait.
+// Wait waits until n members, 1 to redlock.MaxMembers, have been counted. It hears of each, and looks by itself every
+// five seconds. ctx bounds the wait.
 //
 // Errors: the context's, with its cause (*WaitError); ErrQuorum, if no majority of nodes could be reached for
 // some time; ErrInvalid; ErrClosed.
@@ -48,8 +51,8 @@ func (l *Latch) Wait(ctx context.Context, n int) error {
 	if err := checkPrefix(l.name); err != nil {
 		return err
 	}
-	if n < 1 {
-		return fmt.Errorf("%w: waiting for %d members of latch %q, must be at least 1", ErrInvalid, n, l.name)
+	if n < 1 || n > redlock.MaxMembers {
+		return fmt.Errorf("%w: waiting for %d members of latch %q, must be 1 to %d", ErrInvalid, n, l.name, redlock.MaxMembers)
 	}
 	return l.c.await(ctx, "latch", l.name, l.set(), func(members []string) bool { return len(members) >= n })
 }

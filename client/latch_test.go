@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/client"
+	"github.com/holdfast-dev/holdfast/redlock"
 )
 
 // Ensure that a latch opens when enough different members were counted, for those who waited and for those who
@@ -156,8 +157,8 @@ func TestLatch_Refused(t *testing.T) {
 		for _, err := range []error{
 			c.Latch("").CountDown(ctx, "m"), c.Latch("").Wait(ctx, 1), c.Latch(longest+"x").CountDown(ctx, "m"),
 			c.Latch("x").CountDown(ctx, ""), c.Latch("x").CountDown(ctx, strings.Repeat("m", 257)),
-			c.Latch("x").Wait(ctx, 0), c.Latch("x", client.Remember(0)).CountDown(ctx, "m"),
-			c.Barrier("", 1).Await(ctx, "g", "p"), c.Barrier("x", 0).Await(ctx, "g", "p"),
+			c.Latch("x").Wait(ctx, 0), c.Latch("x").Wait(ctx, redlock.MaxMembers+1), c.Latch("x", client.Remember(0)).CountDown(ctx, "m"),
+			c.Barrier("", 1).Await(ctx, "g", "p"), c.Barrier("x", 0).Await(ctx, "g", "p"), c.Barrier("x", redlock.MaxMembers+1).Await(ctx, "g", "p"),
 			c.Barrier("x", 1).Await(ctx, "", "p"), c.Barrier("x", 1).Await(ctx, "g", ""),
 		} {
 			require.ErrorIs(t, err, client.ErrInvalid)
@@ -168,6 +169,10 @@ func TestLatch_Refused(t *testing.T) {
 		require.ErrorIs(t, err, client.ErrInvalid)
 		require.NoError(t, c.Latch(longest).CountDown(ctx, strings.Repeat("m", 256)))
 		require.NoError(t, c.Latch(longest).Wait(ctx, 1))
+		brief, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Latch(longest).Wait(brief, redlock.MaxMembers), context.DeadlineExceeded)
+		require.ErrorIs(t, c.Barrier("x", redlock.MaxMembers).Await(brief, "g", "p"), context.DeadlineExceeded)
 	})
 }
 
