@@ -23,13 +23,13 @@ const minMemory = time.Minute
 
 // Every returns the tick of the period in which the wall clock is now: periods are counted from midnight, UTC, of
 // January 1 of the year 1, a Monday, so that those of an hour, a day or seven days begin where one would expect.
-// It is at least a second. A tick is remembered for two periods, at least a minute.
+// It is a second to 183 days. A tick is remembered for two periods, at least a minute.
 //
 // The machines' wall clocks must be within half a period of each other. One that is ahead does the work early,
 // one that is behind comes late and finds it done.
 func Every(period time.Duration) Tick {
-	if period < time.Second {
-		return Tick{err: fmt.Errorf("%w: period %v, must be at least 1s", ErrInvalid, period)}
+	if longest := redlock.MaxSetTTL / 2; period < time.Second || period > longest {
+		return Tick{err: fmt.Errorf("%w: period %v, must be 1s to %v", ErrInvalid, period, longest)}
 	}
 	begin := clock.Wall().UTC().Truncate(period)
 	return Tick{id: begin.Format("2006-01-02T15:04:05.999999999Z") + "/" + period.String(), memory: max(2*period, minMemory)}

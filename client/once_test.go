@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -240,7 +241,8 @@ func TestOnce_Refused(t *testing.T) {
 		longest := strings.Repeat("x", 512-len(":tick:1"))
 		for name, ticks := range map[string][]client.Tick{
 			"": {good}, longest + "x": {good},
-			"x": {{}, client.TickOf("", time.Hour), client.TickOf("1", time.Minute-1), client.Every(time.Second - 1), client.Every(0)},
+			"x": {{}, client.TickOf("", time.Hour), client.TickOf("1", time.Minute-1), client.Every(time.Second - 1), client.Every(0),
+				client.Every(183*24*time.Hour + 1), client.Every(math.MaxInt64)},
 		} {
 			for _, tick := range ticks {
 				_, err := c.Once(ctx, name, tick, nil)
@@ -248,7 +250,7 @@ func TestOnce_Refused(t *testing.T) {
 			}
 		}
 		done := func(context.Context, *client.Lease) error { return nil }
-		for name, tick := range map[string]client.Tick{longest: good, "x": client.Every(time.Second), "y": client.Every(300 * 24 * time.Hour / 2)} {
+		for name, tick := range map[string]client.Tick{longest: good, "x": client.Every(time.Second), "y": client.Every(183 * 24 * time.Hour)} {
 			ran, err := c.Once(ctx, name, tick, done)
 			require.NoError(t, err)
 			assert.True(t, ran)
