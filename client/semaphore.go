@@ -36,7 +36,7 @@ const (
 // and Inspect, List and Evict take the slots' names; but its token compares only with those of the same slot.
 //
 // All that use one semaphore should name the same k. If they do not, the largest counts: no one ever looks at
-// slots beyond his own k.
+// slots beyond his own k, and whoever is first in line for a few keeps those behind him from the others.
 type Semaphore struct {
 	c    *Client
 	name string
