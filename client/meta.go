@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
 // Meta shows others what the holder wants them to know beside its owner label: which job, which request, whom to
@@ -12,7 +13,17 @@ import (
 // As JSON, the form in which it is kept, it must have at most redlock.MaxMeta bytes (4096); each lock costs the
 // nodes that much more memory, and each renewal that much more to send.
 func Meta(m map[string]string) LockOption {
-	return func(s *lockSettings) { s.meta = formatMeta(m) }
+	return func(s *lockSettings) { s.meta, s.metaErr = formatMeta(m), checkMeta(m) }
+}
+
+// checkMeta refuses texts that would come back as others: JSON has no form for what is not UTF-8.
+func checkMeta(m map[string]string) error {
+	for key, text := range m {
+		if !utf8.ValidString(key) || !utf8.ValidString(text) {
+			return fmt.Errorf("%w: meta %q is not UTF-8", ErrInvalid, key)
+		}
+	}
+	return nil
 }
 
 func formatMeta(m map[string]string) string {

@@ -114,6 +114,24 @@ func TestMeta_Limit(t *testing.T) {
 	})
 }
 
+// Ensure that meta that is not UTF-8 is refused, rather than shown as something else.
+func TestMeta_UTF8(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 1)
+		ctx := context.Background()
+		c := nodes.client(t)
+		for _, meta := range []map[string]string{{"job": "\xff"}, {"\xff": "job"}, {"job": "caf\xc3"}} {
+			_, err := c.TryLock(ctx, "x", client.Meta(meta))
+			require.ErrorIs(t, err, client.ErrInvalid)
+			nodes.assertClean(t, "x")
+		}
+		meta := map[string]string{"café": "\x00\n<\u2028>"}
+		l, err := c.TryLock(ctx, "x", client.Meta(meta))
+		require.NoError(t, err)
+		assert.Equal(t, meta, l.Meta())
+	})
+}
+
 // Ensure that what no Meta has written is refused.
 func TestParseMeta(t *testing.T) {
 	m, err := client.ParseMeta("")

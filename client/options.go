@@ -68,6 +68,7 @@ type lockSettings struct {
 	ttl        time.Duration
 	owner      string
 	meta       string
+	metaErr    error // what is wrong with it
 	announce   bool
 	shared     bool
 	retry      bool // Once
@@ -126,6 +127,9 @@ func checkGuard(guard, ttl time.Duration, protocol redlock.Options) error {
 
 // check checks what package redlock does not.
 func (s lockSettings) check(protocol redlock.Options) error {
+	if s.metaErr != nil {
+		return s.metaErr
+	}
 	if s.limited && (s.maxHold < redlock.MinTTL || s.maxHold <= s.guard) {
 		return fmt.Errorf("%w: longest hold %v, must be at least %v and longer than the guard %v", ErrInvalid,
 			s.maxHold, redlock.MinTTL, s.guard)
