@@ -77,6 +77,8 @@ func New(nodes []Node, o Options) (*Quorum, error) {
 	switch {
 	case len(nodes) == 0:
 		return nil, fmt.Errorf("%w: no nodes", ErrInvalid)
+	case slices.Contains(nodes, nil):
+		return nil, fmt.Errorf("%w: node %d of %d is nil", ErrInvalid, slices.Index(nodes, nil)+1, len(nodes))
 	case o.LongestTTL < MinTTL:
 		return nil, fmt.Errorf("%w: longest ttl %v, must be at least %v", ErrInvalid, o.LongestTTL, MinTTL)
 	case o.Turn < time.Millisecond || o.Turn > time.Minute:

@@ -913,6 +913,8 @@ func TestLimits(t *testing.T) {
 	})
 	_, err := New(nil, Options{})
 	assert.ErrorIs(t, err, ErrInvalid)
+	_, err = New([]Node{&memNode{}, nil, &memNode{}}, Options{})
+	assert.ErrorIs(t, err, ErrInvalid)
 	_, err = New([]Node{&memNode{}}, Options{LongestTTL: time.Millisecond})
 	assert.ErrorIs(t, err, ErrInvalid)
 	_, err = New([]Node{&memNode{}}, Options{FenceTTL: time.Minute})
