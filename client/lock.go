@@ -123,7 +123,8 @@ func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (_ *
 // TryLock makes one attempt and does not wait for a holder. It does not overtake waiters of Lock: a lock that
 // is free, but the turn of one of them, is ErrHeld (HeldError.Turn).
 //
-// Errors: ErrHeld (*HeldError says by whom and for how long), ErrQuarantine, and those of Lock.
+// Errors: ErrHeld (*HeldError says by whom and for how long), ErrQuarantine, ErrForced (an operator took the lock away
+// in the moment of its grant), and those of Lock.
 func (c *Client) TryLock(ctx context.Context, name string, opts ...LockOption) (_ *Lease, err error) {
 	if err := c.begin(); err != nil {
 		return nil, err
@@ -313,6 +314,11 @@ func (p *plan) next(failed error) (delay time.Duration, hear bool, err error) {
 		delay := min(minBackoff<<min(p.blanks, 4), p.giveUp.Sub(now))
 		p.blanks++
 		return delay/2 + rand.N(delay), false, nil
+	case errors.Is(failed, redlock.ErrForced):
+		// An operator took the lock away in the moment of its grant. That was meant for a holder; who has waited
+		// for it waits on, as another owner.
+		p.quorate(failed)
+		return splitDelay, false, nil
 	case errors.Is(failed, redlock.ErrClosed):
 		return 0, false, ErrClosed
 	}
