@@ -210,7 +210,7 @@ func (l *Lease) noteRenewal(err error) {
 // timeUp is called by the watchdog when the time of the lease is over, or that of the lock which it has left.
 func (l *Lease) timeUp() {
 	if l.c.dog.remove(l) {
-		l.giveUp()
+		l.c.background.Go(l.drop)
 		return
 	}
 	l.expire()
@@ -234,7 +234,8 @@ func (l *Lease) expire() {
 }
 
 // lose ends the lease as lost. Its lock is released wherever it may still be, so that a lease that was given up
-// early makes nobody wait; but not before the guard is over, for as long as the lock is ours.
+// early makes nobody wait; but not before the guard is over, for as long as the lock is ours, and not more of them
+// at a time than the nodes can take.
 func (l *Lease) lose(cause error) {
 	loss := &LossError{Name: l.Name(), Token: l.Token(), Cause: cause}
 	end := min(l.grant.End(), l.limit)
@@ -242,19 +243,15 @@ func (l *Lease) lose(cause error) {
 		return
 	}
 	ours := !errors.Is(cause, ErrForced) && !errors.Is(cause, ErrStolen)
-	if l.guard > 0 && ours && clock.Now().Before(end) {
-		l.c.dog.part(l, end) // whatever a renewal that is under way may still achieve
-	} else {
-		l.giveUp()
+	if l.guard == 0 || !ours {
+		end = min(end, clock.Now())
 	}
+	l.c.dog.part(l, end) // whatever a renewal that is under way may still achieve
 	l.c.set.observers.lost(l, cause)
 	l.c.background.Go(func() { // other leases must not wait for a log
 		l.c.set.logger.Warn("lease lost", "lock", loss.Name, "token", loss.Token, "cause", cause)
 	})
 }
-
-// giveUp has the lock of a lost lease released in the background.
-func (l *Lease) giveUp() { l.c.background.Go(l.drop) }
 
 // drop sends the release of a lost lease, once, and does not wait for the nodes. One that Detach let go is not
 // ours to release.

@@ -27,6 +27,9 @@ const (
 	// spreadAfter is how long a lease rests on the majority that granted it. Most are over by then; those that
 	// are not are brought to the other nodes, and do not depend on each single one of a bare majority any more.
 	spreadAfter = 100 * time.Millisecond
+	// maxPerTick is how many leases at most are spread, or released since they were lost, in one tick: half a batch
+	// for each link, so that the rest of what is sent has its place. A hundred thousand take less than two seconds.
+	maxPerTick = maxBatch / 2
 	// never is after every reading of the clock.
 	never = clock.Instant(1<<63 - 1)
 )
@@ -42,6 +45,7 @@ type watchdog struct {
 	wheel  wheel
 	queue  renewals // due, and not started yet
 	flying int      // started, and not decided yet
+	crowd  crowd
 	landed []landing
 	wakeAt clock.Instant // until when the goroutine sleeps; zero while it works
 	closed bool
@@ -60,6 +64,7 @@ type watch struct {
 	spreadAt clock.Instant
 	stage    watchStage
 	renews   bool
+	placed   bool // spreadAt, or renewAt of one that parts, is a place in the crowd
 }
 
 type watchStage uint8
@@ -115,7 +120,7 @@ func (d *watchdog) remove(l *Lease) (parts bool) {
 func (d *watchdog) part(l *Lease, at clock.Instant) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l.watch.stage, l.watch.renewAt = parting, at
+	l.watch.stage, l.watch.renewAt, l.watch.placed = parting, at, false
 	d.putLocked(&l.watch)
 }
 
@@ -268,11 +273,12 @@ func (d *watchdog) look(c *chores) {
 	c.landed, d.landed = d.landed, c.landed[:0]
 	d.wakeAt = 0
 	d.wheel.turn(now, func(w *watch) {
-		if w.stage != parting && !now.Before(w.spreadAt) {
+		if w.stage != parting && d.mayLocked(w, &w.spreadAt, now) {
 			w.spreadAt = never
 			c.spreads = append(c.spreads, w.lease)
 		}
 		switch {
+		case w.stage == parting && !d.mayLocked(w, &w.renewAt, now):
 		case w.stage == parting || !w.lease.holds(now):
 			c.over = append(c.over, w.lease)
 			return
@@ -301,6 +307,41 @@ func (d *watchdog) look(c *chores) {
 	}
 	d.wakeAt = min(d.wakeAt, now.Add(longestNap))
 	c.nap = d.wakeAt.Sub(now)
+}
+
+// mayLocked tells whether something is to be sent for the lease now that was to be at that moment. If too many
+// others are as far, it moves the moment.
+func (d *watchdog) mayLocked(w *watch, at *clock.Instant, now clock.Instant) bool {
+	if now.Before(*at) {
+		return false
+	}
+	if !w.placed {
+		*at = d.crowd.place(now)
+	}
+	w.placed = now.Before(*at)
+	return !w.placed
+}
+
+// A crowd is what wants to be sent at the same moment, and has to wait for the next ticks.
+type crowd struct {
+	tick int64 // the last one in which there is anything
+	n    int   // how many in that
+}
+
+// place returns when the next one may be sent: now, or at the beginning of a later tick.
+func (c *crowd) place(now clock.Instant) clock.Instant {
+	tick := tickOf(now)
+	if c.tick < tick {
+		c.tick, c.n = tick, 0
+	}
+	if c.n == maxPerTick {
+		c.tick, c.n = c.tick+1, 0
+	}
+	c.n++
+	if c.tick == tick {
+		return now
+	}
+	return clock.Instant(c.tick * int64(wheelTick))
 }
 
 // leases returns all leases that are watched.

@@ -26,6 +26,7 @@ type slowNode struct {
 	renewals int
 	released int
 	perTick  map[int64]int // renewals that came in each tick
+	rush     map[redlock.Op]map[int64]int
 }
 
 func (n *slowNode) String() string { return "slow" }
@@ -51,6 +52,10 @@ func (n *slowNode) Send(req redlock.Request, reply func(redlock.Reply)) {
 		n.mu.Unlock()
 	}
 	n.mu.Lock()
+	if n.rush[req.Op] == nil {
+		n.rush[req.Op] = make(map[int64]int)
+	}
+	n.rush[req.Op][tickOf(clock.Now())]++
 	n.waiting[req.Op]++
 	n.most[req.Op] = max(n.most[req.Op], n.waiting[req.Op])
 	n.mu.Unlock()
@@ -67,7 +72,8 @@ func (n *slowNode) Send(req redlock.Request, reply func(redlock.Reply)) {
 }
 
 func newSlowNode(delay func() time.Duration) *slowNode {
-	return &slowNode{delay: delay, perTick: make(map[int64]int), waiting: make(map[redlock.Op]int), most: make(map[redlock.Op]int)}
+	return &slowNode{delay: delay, perTick: make(map[int64]int), rush: make(map[redlock.Op]map[int64]int),
+		waiting: make(map[redlock.Op]int), most: make(map[redlock.Op]int)}
 }
 
 // slowClient returns a client of one such node, and a function that takes n locks at the same moment.
@@ -195,6 +201,84 @@ func TestWatchdog_EndsWhileRenewalsHang(t *testing.T) {
 		for _, d := range ends {
 			assert.InDelta(t, 8*time.Second-redlock.DefaultDrift(8*time.Second), d, float64(10*time.Millisecond))
 		}
+	})
+}
+
+// Ensure that thousands of leases that are lost in one moment all end in that moment, and that their releases
+// reach the node bit by bit.
+func TestWatchdog_MassLoss(t *testing.T) {
+	const many = 20*maxPerTick + 1
+	for _, guard := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			n, c, take := slowClient(t, func() time.Duration { return 0 })
+			began := time.Now()
+			leases := take(many, WithoutRenew(), TTL(4*time.Second), Guard(guard))
+			validity := 4*time.Second - redlock.DefaultDrift(4*time.Second)
+			time.Sleep(began.Add(validity - guard).Sub(time.Now()))
+			synctest.Wait()
+			for _, l := range leases {
+				l.mu.Lock()
+				over := l.over
+				l.mu.Unlock()
+				require.ErrorIs(t, over, ErrExpired)
+			}
+			time.Sleep(guard + 21*wheelTick)
+			synctest.Wait()
+			n.mu.Lock()
+			assert.Equal(t, many, n.released)
+			assert.LessOrEqual(t, len(n.rush[redlock.OpRelease]), 22)
+			for _, inTick := range n.rush[redlock.OpRelease] {
+				assert.LessOrEqual(t, inTick, maxPerTick)
+			}
+			n.mu.Unlock()
+			require.NoError(t, c.Close(context.Background()))
+		})
+	}
+}
+
+// Ensure that leases that were taken in one moment are brought to the nodes that were not asked bit by bit, each
+// once.
+func TestWatchdog_MassSpread(t *testing.T) {
+	const many = 20*maxPerTick + 1
+	synctest.Test(t, func(t *testing.T) {
+		var nodes []redlock.Node
+		var slow []*slowNode
+		for range 3 {
+			slow = append(slow, newSlowNode(func() time.Duration { return 0 }))
+			nodes = append(nodes, slow[len(slow)-1])
+		}
+		c, err := New(nodes)
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for i := range many {
+			wg.Go(func() {
+				_, err := c.Lock(context.Background(), fmt.Sprint("x", i))
+				assert.NoError(t, err)
+			})
+		}
+		wg.Wait()
+		time.Sleep(spreadAfter / 2)
+		acquired := func() (ticks map[int64]int, sum int) {
+			ticks = make(map[int64]int)
+			for _, n := range slow {
+				n.mu.Lock()
+				for tick, k := range n.rush[redlock.OpAcquire] {
+					ticks[tick], sum = ticks[tick]+k, sum+k
+				}
+				clear(n.rush[redlock.OpAcquire])
+				n.mu.Unlock()
+			}
+			return ticks, sum
+		}
+		_, sum := acquired()
+		require.Equal(t, 2*many, sum)
+		time.Sleep(spreadAfter + 21*wheelTick)
+		ticks, sum := acquired()
+		assert.Equal(t, many, sum)
+		for _, inTick := range ticks {
+			assert.LessOrEqual(t, inTick, maxPerTick)
+		}
+		require.NoError(t, c.Close(context.Background()))
 	})
 }
 
