@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,9 +22,10 @@ const glance = time.Second
 
 // An answer is what a keep-alive ended with.
 type answer struct {
-	began clock.Instant // before it was sent
-	ttl   time.Duration // from when it arrived at the cluster; 0: the lease is gone
-	err   error
+	began   clock.Instant // before it was sent
+	ttl     time.Duration // from when it arrived at the cluster; 0: the lease is gone
+	deleted bool          // the key is gone
+	err     error
 }
 
 // keepAlive sends one keep-alive and waits for its answer.
@@ -46,11 +48,42 @@ func (l *Lease) keepAlive(ctx context.Context) (a answer) {
 		return answer{err: clientv3.ContextError(ctx, err)}
 	}
 	a.ttl = time.Duration(max(0, resp.TTL)) * time.Second
+	if a.ttl > 0 {
+		a.deleted, a.err = l.confirm(ctx, resp.GetHeader().GetRaftTerm())
+	}
 	return a
+}
+
+// errOldTerm: a keep-alive was answered by a member that leads no more, or not yet.
+var errOldTerm = errors.New("keep-alive was answered in another term than the cluster's")
+
+// confirm makes sure that a keep-alive that was answered in a term was answered by the leader, and reports whether the
+// lease's key is gone.
+//
+// Members do not ask each other before they answer one: a leader whose disk hangs goes on answering while another was
+// elected, which has never heard of the keep-alive and gives the lock away (etcd issue 15247, which old servers have).
+// But it cannot serve a linearizable read. One that begins after the answer and is in the same term proves that nobody
+// else led when the answer was given; who is elected later gives every lease its full ttl once more.
+func (l *Lease) confirm(ctx context.Context, term uint64) (deleted bool, err error) {
+	exists := l.Token() > 0 // if not, the request that makes the key may still be on its way
+	resp, err := l.c.etcd.Get(ctx, l.key, clientv3.WithKeysOnly())
+	switch {
+	case err != nil:
+		return false, clientv3.ContextError(ctx, err)
+	case exists && len(resp.Kvs) == 0:
+		return true, nil
+	case resp.Header.RaftTerm != term:
+		return false, errOldTerm
+	}
+	return false, nil
 }
 
 // answered draws the consequences of a keep-alive and returns when to send the next.
 func (l *Lease) answered(a answer, failures int) clock.Instant {
+	if a.deleted {
+		l.deleted()
+		return 0
+	}
 	if a.err == nil && a.ttl == 0 || gone(a.err) {
 		l.Err() // expired, if so it is
 		l.lose(errGone)
@@ -127,11 +160,16 @@ func (l *Lease) guard(rev int64) {
 			rev = max(rev, resp.Header.Revision)
 		}
 		if deleted {
-			l.Err() // expired, if so it is
-			l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
+			l.deleted()
 			return
 		}
 	}
+}
+
+// deleted ends a lease whose key is gone.
+func (l *Lease) deleted() {
+	l.Err() // expired, if so it is
+	l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
 }
 
 // lookAgain is the pause between two looks that a watch does not fill.

@@ -116,7 +116,7 @@ func (c *Client) failure(op, name string, err error) error {
 
 // unanswered reports that a request may not have reached a cluster that can decide.
 func unanswered(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, errOldTerm) {
 		return true
 	}
 	var known rpctypes.EtcdError

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -44,10 +45,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// A member is an etcd process, a cluster of its own.
+// A member is an etcd process, of a cluster of its own or of several.
 type member struct {
+	name       string
 	dir        string
 	addr, peer string
+	all        string // --initial-cluster
 	cmd        *exec.Cmd
 }
 
@@ -63,6 +66,15 @@ func startMember(t *testing.T) *member {
 }
 
 func newMember(t *testing.T) (*member, error) {
+	all, err := newMembers(t, 1)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], all[0].start()
+}
+
+// newMembers makes members of one cluster, which have to be started.
+func newMembers(t *testing.T, n int) ([]*member, error) {
 	if _, err := exec.LookPath("etcd"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("etcd is not installed (Debian: etcd-server)")
@@ -73,12 +85,37 @@ func newMember(t *testing.T) (*member, error) {
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		parent = "/dev/shm" // its log in memory: these are no tests of a disk
 	}
-	dir, err := os.MkdirTemp(parent, "holdfast-etcd-")
-	if err != nil {
-		return nil, err
+	var members []*member
+	var all []string
+	for i := range n {
+		dir, err := os.MkdirTemp(parent, "holdfast-etcd-")
+		if err != nil {
+			return nil, err
+		}
+		m := &member{name: fmt.Sprintf("m%d", i), dir: dir, addr: freeAddr(t), peer: freeAddr(t)}
+		members = append(members, m)
+		all = append(all, m.name+"=http://"+m.peer)
 	}
-	m := &member{dir: dir, addr: freeAddr(t), peer: freeAddr(t)}
-	return m, m.start()
+	for _, m := range members {
+		m.all = strings.Join(all, ",")
+	}
+	return members, nil
+}
+
+// startCluster starts a cluster whose members the test may kill.
+func startCluster(t *testing.T, n int) []*member {
+	members, err := newMembers(t, n)
+	require.NoError(t, err)
+	var started sync.WaitGroup
+	for _, m := range members {
+		started.Go(func() { assert.NoError(t, m.start()) })
+		t.Cleanup(func() {
+			m.kill()
+			os.RemoveAll(m.dir)
+		})
+	}
+	started.Wait()
+	return members
 }
 
 func freeAddr(t *testing.T) string {
@@ -91,11 +128,11 @@ func freeAddr(t *testing.T) string {
 // start starts the process, again if it was killed, and waits until it serves.
 func (m *member) start() error {
 	// With an election after 300 ms, etcd grants a ttl of a second.
-	m.cmd = exec.Command("etcd", "--data-dir", filepath.Join(m.dir, "data"), "--log-level", "error", "--logger", "zap",
+	m.cmd = exec.Command("etcd", "--name", m.name, "--data-dir", filepath.Join(m.dir, "data"), "--log-level", "error", "--logger", "zap",
 		"--heartbeat-interval", "30", "--election-timeout", "300",
 		"--listen-client-urls", "http://"+m.addr, "--advertise-client-urls", "http://"+m.addr,
 		"--listen-peer-urls", "http://"+m.peer, "--initial-advertise-peer-urls", "http://"+m.peer,
-		"--initial-cluster", "default=http://"+m.peer)
+		"--initial-cluster", m.all)
 	m.cmd.Env = append(os.Environ(), "ETCD_UNSUPPORTED_ARCH="+runtime.GOARCH) // it wants to be told that one knows
 	m.cmd.SysProcAttr = dieWithTest()
 	if err := m.cmd.Start(); err != nil {

@@ -18,7 +18,7 @@
 // that of every lease before it, of any name, and no two are the same.
 //
 // So a loss means the loss of that one lock, and each has a ttl of its own. The price is two more writes per lock
-// than with one etcd lease per process, and a keep-alive each.
+// than with one etcd lease per process, and a keep-alive and a read each, every third of the ttl.
 //
 // # What is promised
 //
@@ -30,6 +30,11 @@
 // each watches only the one before it, so that a release wakes one.
 //
 // # What is not
+//
+// Servers that lack the repair of etcd's issue 15247 (of late 2023, in 3.4 and 3.5 as well) can revoke a lease that is
+// kept alive, when a leader's disk hangs and it comes back as a follower. The holder then learns of it by a deletion
+// that comes too early, not in time. The other half of that fault, keep-alives that a leader answers that is none any
+// more, is harmless here: each is confirmed by a linearizable read.
 //
 // As with package client: clocks that differ in speed by more than the drift allowance (1 % and 2 ms) break exclusion,
 // and a process may be paused between a look at its lease and the write that follows; only a resource that checks

@@ -294,8 +294,7 @@ func (l *Lease) ahead(ctx context.Context) (*mvccpb.KeyValue, int64, error) {
 		return nil, 0, l.c.failure("lock", l.name, err)
 	}
 	if len(resp.Responses[0].GetResponseRange().Kvs) == 0 {
-		l.Err() // expired, if so it is
-		l.lose(fmt.Errorf("%w: its key was deleted", client.ErrForced))
+		l.deleted()
 		return nil, 0, l.unfit(l.Err())
 	}
 	if kvs := resp.Responses[1].GetResponseRange().Kvs; len(kvs) > 0 {

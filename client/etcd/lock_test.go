@@ -276,8 +276,10 @@ func TestInspectAndList(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { locks.Lock(ctx, name+"/b") })
 	eventually(t, func() bool { return keys(t, c, name) == 3 }, "the waiter does not queue")
-	_, err = c.Put(t.Context(), etcd.DefaultPrefix+"/"+name+"%2Fc/not-ours", "x")
+	foreign := etcd.DefaultPrefix + "/" + name + "%2Fc/not-ours"
+	_, err = c.Put(t.Context(), foreign, "x")
 	require.NoError(t, err)
+	defer c.Delete(t.Context(), foreign)
 
 	s, err := locks.Inspect(t.Context(), name+"/b")
 	require.NoError(t, err)
