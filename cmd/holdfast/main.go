@@ -50,12 +50,26 @@ func (silence) Printf(context.Context, string, ...any) {}
 func newParser(line *commandLine) *kong.Kong {
 	parser, err := kong.New(line, kong.Name("holdfast"),
 		kong.Description("Locks over independent nodes, with fencing tokens."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Help(printHelp))
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Help(printHelp),
+		kong.KindMapper(reflect.String, verbatim{}))
 	if err != nil {
 		panic(err) // a mistake in the tags
 	}
 	forgetEmpty(parser.Model.Node)
 	return parser
+}
+
+// verbatim takes texts as they were given. kong's own mapper passes them through JSON, which puts U+FFFD for what is
+// not UTF-8; but names of files and of locks are bytes, and the command of lock must get those that were typed.
+type verbatim struct{}
+
+func (verbatim) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	target.SetString(token.String())
+	return nil
 }
 
 func run(args []string) int {
