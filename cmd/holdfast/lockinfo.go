@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/holdfast-dev/holdfast/client"
 	"github.com/holdfast-dev/holdfast/redlock"
@@ -111,8 +112,12 @@ func remaining(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// printable shows a name that could do something to the terminal, or to the table, in quotes.
+// printable shows a name that could do something to the terminal, or to the table, in quotes; and one that is not
+// UTF-8, since a terminal shows the same of all of those.
 func printable(s string) string {
+	if !utf8.ValidString(s) {
+		return strconv.Quote(s)
+	}
 	for _, r := range s {
 		if !unicode.IsPrint(r) || unicode.IsSpace(r) {
 			return strconv.Quote(s)

@@ -11,7 +11,10 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
@@ -124,5 +127,23 @@ func (e *exitError) Error() string {
 	return e.err.Error()
 }
 
-// oneLine makes one line of an error that joins several.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// oneLine makes one line of an error that joins several. An error may repeat what others wrote, the reason of an
+// eviction or a node's words: what could do something to the terminal is shown as Go would quote it.
+func oneLine(err error) string {
+	var line strings.Builder
+	text := err.Error()
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == '\n':
+			line.WriteString("; ")
+		case r == utf8.RuneError && size == 1, !unicode.IsPrint(r):
+			quoted := strconv.Quote(text[:size])
+			line.WriteString(quoted[1 : len(quoted)-1])
+		default:
+			line.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return line.String()
+}
