@@ -52,6 +52,7 @@ func TestComplete_Words(t *testing.T) {
 		"lock x ":                      "--",
 		"lock x --tr":                  "--try",
 		"locks inspect o":              "o1@default",
+		"lock o":                       "o1@default",
 		"locks inspect --nodes a,b o":  "o1@a,b",
 		"locks --nodes=c inspect o":    "o1@default", // locks has no --nodes
 		"locks inspect --nodes=c -- o": "o1@c",

@@ -22,7 +22,7 @@ import (
 
 type lockCommand struct {
 	nodesFlag
-	Wait   *time.Duration `xor:"wait" placeholder:"DURATION" help:"Wait no longer than this for the lock. Default: for ever."`
+	Wait   *time.Duration `xor:"wait" placeholder:"DURATION" help:"Wait no longer than this for the lock. Default: for ever. Either way it gives up once too few nodes have answered for 2s, or for --ttl if that is shorter."`
 	Try    bool           `xor:"wait" help:"Do not wait at all."`
 	TTL    time.Duration  `name:"ttl" default:"15s" env:"HOLDFAST_TTL" help:"For how long the lock outlives this process, if it is killed (${env}). Meanwhile it is renewed, every third of this."`
 	OnLost child.Loss     `name:"on-lost" default:"term" env:"HOLDFAST_ON_LOST" placeholder:"ACTION" complete:"term,term:5s,kill,ignore" help:"What is done to a command whose lock is about to end or is lost: term, term:DURATION, kill or ignore, see above (${env}). Default: term."`
@@ -33,7 +33,7 @@ type lockCommand struct {
 	Slots  *int           `xor:"mode" placeholder:"K" help:"Let K run at the same time: NAME is a semaphore of K slots, and LOCK_SLOT says which of them it is, from 0. All that use NAME must say the same K, and tokens compare only within a slot."`
 	JSON   bool           `name:"json" help:"Write what this program itself has to say to standard error as JSON, one object per line."`
 
-	Name    string   `arg:"" help:"Name of the lock."`
+	Name    string   `arg:"" complete:"lock" help:"Name of the lock."`
 	Command []string `arg:"" passthrough:"partial" complete:"command" help:"Command and its arguments, after --. It runs without a shell and gets LOCK_NAME, LOCK_TOKEN and LOCK_DEADLINE in its environment."`
 
 	guard time.Duration     // what Guard comes to

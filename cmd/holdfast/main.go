@@ -84,7 +84,7 @@ func run(args []string) int {
 	}
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		err = &exitError{exitUsage, fmt.Errorf("%w (see holdfast --help)", err)}
+		err = &exitError{exitUsage, fmt.Errorf("%w (see %s --help)", err, misunderstood(err))}
 	} else {
 		err = ctx.Run()
 	}
@@ -99,6 +99,16 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "holdfast:", oneLine(err))
 	}
 	return code
+}
+
+// misunderstood returns the command whose help tells what is wrong with the command line.
+func misunderstood(err error) string {
+	if parse := (*kong.ParseError)(nil); errors.As(err, &parse) {
+		if command := parse.Context.Selected(); command != nil {
+			return command.FullPath()
+		}
+	}
+	return "holdfast"
 }
 
 // forgetEmpty makes an environment variable that is empty count as one that is not set, where an empty text could

@@ -10,7 +10,7 @@ import (
 
 // nodesFlag is how a subcommand is told where the locks live.
 type nodesFlag struct {
-	Nodes string `required:"" env:"HOLDFAST_NODES" placeholder:"ADDR,ADDR,..." help:"The nodes, best an odd number of them, as HOST:PORT or a redis:// URL (${env})."`
+	Nodes string `env:"HOLDFAST_NODES" placeholder:"ADDR,ADDR,..." help:"The nodes, best an odd number of them, as HOST:PORT or a redis:// URL (${env})."`
 }
 
 func (f *nodesFlag) open(opts ...client.Option) (*client.Client, error) {
