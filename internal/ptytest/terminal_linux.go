@@ -51,12 +51,22 @@ func Start(tb testing.TB, rows, cols int, cmd *exec.Cmd) *Terminal {
 		t.read()
 	}()
 	tb.Cleanup(func() {
+		t.killJobs()
 		_ = cmd.Process.Kill() // a session leader's death hangs up on all its jobs
 		_ = cmd.Wait()
-		<-read
+		<-read // returns when nobody has the terminal open any more
 		_ = ours.Close()
 	})
 	return t
+}
+
+// killJobs kills what could survive the death of the session's leader, and would keep the terminal open: the
+// foreground job, which may be stopped or not listen to a hang-up, and the leader's own group.
+func (t *Terminal) killJobs() {
+	if group, err := unix.IoctlGetInt(int(t.file.Fd()), unix.TIOCGPGRP); err == nil && group > 1 {
+		_ = syscall.Kill(-group, syscall.SIGKILL)
+	}
+	_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL)
 }
 
 func open(tb testing.TB) (ours, theirs *os.File) {
