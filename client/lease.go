@@ -56,6 +56,9 @@ func (c *Client) newLease(ctx context.Context, g *redlock.Grant, set lockSetting
 	}
 	l.parent = c.set.observers.acquired(ctx, l)
 	g.StopTimer() // the watchdog sees to its end
+	if l.guard > 0 {
+		g.WithholdEvicted() // and to its release
+	}
 	c.dog.add(l, set.renew)
 	return l
 }
@@ -242,9 +245,14 @@ func (l *Lease) lose(cause error) {
 	if !l.finish(loss) {
 		return
 	}
-	ours := !errors.Is(cause, ErrForced) && !errors.Is(cause, ErrStolen)
-	if l.guard == 0 || !ours {
-		end = min(end, clock.Now())
+	var forced *ForcedError
+	switch now := clock.Now(); {
+	case l.guard == 0, errors.Is(cause, ErrStolen):
+		end = min(end, now)
+	case errors.As(cause, &forced) && forced.Evicted: // whoever evicted waits for the lock, but not for all of its ttl
+		end = min(end, now.Add(l.guard))
+	case errors.Is(cause, ErrForced):
+		end = min(end, now)
 	}
 	l.c.dog.part(l, end) // whatever a renewal that is under way may still achieve
 	l.c.set.observers.lost(l, cause)

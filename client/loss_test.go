@@ -74,6 +74,13 @@ var losses = map[string]loss{
 			return err
 		})
 	}},
+	"evicted, guarded": {lock: []client.LockOption{client.Guard(2 * time.Second)}, cause: client.ErrForced, by: client.DefaultTTL / 3, guard: 2 * time.Second,
+		play: func(t *testing.T, g *lossGround) {
+			g.operate(t, func(q *redlock.Quorum, digest string) error {
+				_, err := q.Evict(context.Background(), "x", digest, "")
+				return err
+			})
+		}},
 	"quorum stopped": {cause: client.ErrQuorum, by: validity, down: 3, play: func(t *testing.T, g *lossGround) {
 		for _, n := range g.started[:3] {
 			n.Stop()

@@ -55,9 +55,9 @@ func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.logger = l
 
 // WithGuard makes every lease end this long before its lock, so that what works under [Lease.Context] has time to
 // stop before anybody else can get the lock: it is 0 to half of the ttl. The lock itself is released when it
-// would have ended without a guard, or by Unlock, which says that the work has stopped. A lease that is stolen,
-// evicted or forced ends when its holder learns of it: its lock is not his to guard any more. Default 0: context
-// and lock end together.
+// would have ended without a guard, or by Unlock, which says that the work has stopped. A lease that is evicted
+// ends when its holder learns of it, and its lock is released a guard later. One that is stolen or forced ends
+// with its lock, which is not his to guard any more. Default 0: context and lock end together.
 func WithGuard(d time.Duration) Option { return func(s *settings) { s.guard = d } }
 
 // WithProtocol sets the parameters of the protocol. All clients of a fleet must agree on them.

@@ -222,3 +222,45 @@ func TestGuard_LateRenewal(t *testing.T) {
 		nodes.assertClean(t, "x")
 	})
 }
+
+// Ensure that the lock of an evicted lease stays for the guard, in which its work stops, and no longer; that an
+// Unlock, which says that it has stopped, frees it before; and that without a guard it is free at once.
+func TestGuard_Evicted(t *testing.T) {
+	const guard = 2 * time.Second
+	for name, test := range map[string]struct {
+		guard  time.Duration
+		unlock bool
+	}{"work goes on": {guard: guard}, "work stops": {guard: guard, unlock: true}, "no guard": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nodes, _ := memoryNodes(t, 5)
+				ctx := context.Background()
+				l, err := nodes.client(t).Lock(ctx, "x", client.Guard(test.guard))
+				require.NoError(t, err)
+				held := func() (n int64) {
+					synctest.Wait()
+					for _, node := range nodes {
+						n += node.rdb.Exists(ctx, "x").Val()
+					}
+					return n
+				}
+				time.Sleep(time.Second)
+				_, err = nodes.client(t).Evict(ctx, "x", "test")
+				require.NoError(t, err)
+				<-l.Context().Done()
+				require.ErrorIs(t, l.Err(), client.ErrForced)
+				if test.guard > 0 {
+					time.Sleep(test.guard - time.Millisecond)
+					assert.EqualValues(t, 5, held(), "its work may not have stopped")
+				}
+				if test.unlock {
+					require.ErrorIs(t, l.Unlock(ctx), client.ErrForced)
+				} else {
+					time.Sleep(10 * time.Millisecond)
+				}
+				assert.Zero(t, held())
+				require.ErrorIs(t, l.Unlock(ctx), client.ErrForced)
+			})
+		})
+	}
+}

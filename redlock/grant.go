@@ -146,6 +146,15 @@ func (g *Grant) StopTimer() {
 	g.stopTimerLocked()
 }
 
+// WithholdEvicted has an eviction end the grant and not the lock, for a caller whose work needs some time to stop:
+// the lock stays at the nodes until its ttl is over, or until the Release that he owes the grant then. A grant that
+// is forced is released at once as always, since its lock is gone.
+func (g *Grant) WithholdEvicted() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lease.withholds = true
+}
+
 func (g *Grant) stopTimerLocked() {
 	if g.timer != nil {
 		g.timer.Stop()

@@ -37,6 +37,8 @@ type lease struct {
 	failing bool
 	late    bool // over, because the majority came after the validity end
 	kept    bool // over, but not to be released: a resumption that was not decided
+	// withholds: an eviction does not release the lock, see Grant.WithholdEvicted. withheld: there was one.
+	withholds, withheld bool
 
 	out []message
 }
@@ -132,7 +134,11 @@ func (l *lease) reply(m message, r Reply, now clock.Instant) {
 	}
 	if r.Status == StatusForced && l.phase != over {
 		l.revoked = &ForcedError{Name: l.request.Name, Reason: r.Reason, Evicted: r.Evicted}
-		l.finish(ErrForced)
+		if l.withheld = l.withholds && r.Evicted && l.phase == holding; l.withheld {
+			l.phase, l.reason, l.round.pending = over, ErrForced, false
+		} else {
+			l.finish(ErrForced)
+		}
 	}
 	switch m.req.Op {
 	case OpAcquire:
@@ -156,7 +162,11 @@ func (l *lease) expire(now clock.Instant) {
 // release ends the lease for its holder.
 func (l *lease) release(now clock.Instant) {
 	l.expire(now)
-	if l.phase != over {
+	switch {
+	case l.withheld:
+		l.withheld = false
+		l.finish(l.reason)
+	case l.phase != over:
 		l.finish(ErrReleased)
 	}
 }
@@ -202,7 +212,7 @@ func (l *lease) sendRelease(node int) {
 func (l *lease) straggler(node int) {
 	m := &l.members[node]
 	switch {
-	case l.kept:
+	case l.kept, l.withheld:
 	case m.releasing > 0:
 		m.suspect = true
 	default:

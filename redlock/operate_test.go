@@ -34,6 +34,40 @@ func TestEvict(t *testing.T) {
 	})
 }
 
+// Ensure that a grant that withholds its release from an eviction is over, but keeps its lock until the Release that
+// follows, and that a force is not withheld from.
+func TestEvict_Withheld(t *testing.T) {
+	for name, revoke := range map[string]func(c *cluster, digest string) (*Revocation, error){
+		"evict": func(c *cluster, digest string) (*Revocation, error) { return c.Evict(c.t.Context(), "n", digest, "") },
+		"force": func(c *cluster, digest string) (*Revocation, error) { return c.Force(c.t.Context(), "n", digest, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				g := c.won()
+				g.WithholdEvicted()
+				_, err := revoke(c, g.Digest())
+				require.NoError(t, err)
+				require.ErrorIs(t, c.Renew(t.Context(), g), ErrForced)
+				assert.False(t, g.Held())
+				time.Sleep(time.Second)
+				if name == "force" {
+					assert.Equal(t, nobody, c.owners())
+					return
+				}
+				assert.NotContains(t, c.owners(), "")
+				require.ErrorIs(t, c.Renew(t.Context(), g), ErrForced)
+				require.ErrorIs(t, c.Release(t.Context(), g), ErrForced)
+				require.ErrorIs(t, c.Release(t.Context(), g), ErrForced)
+				time.Sleep(time.Second)
+				assert.Equal(t, nobody, c.owners())
+				for _, n := range c.nodes {
+					assert.Equal(t, 1, n.count(OpRelease))
+				}
+			})
+		})
+	}
+}
+
 // Ensure that a revocation whose answers take longer than D is sent again, a bounded number of times, and
 // that an unknown owner counts with the longest ttl.
 func TestRevocationRounds(t *testing.T) {
