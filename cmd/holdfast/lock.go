@@ -64,8 +64,8 @@ Signals are passed on to the command and its children. When the lock cannot be r
     kill      SIGKILL now
     ignore    nothing, for commands that give the token to what they write to
 
-If the lock was stolen or forced away somebody else may have it, so it is at its end: SIGKILL, except with
-ignore. What the command leaves running when it ends by itself is let run, without the lock.`, exitUsage, exitNotAcquired, exitLost)
+If the lock was stolen or taken away (locks evict, locks release) somebody else may have it, so it is at its
+end: SIGKILL, except with ignore. What the command leaves running when it ends by itself is let run, without the lock.`, exitUsage, exitNotAcquired, exitLost)
 }
 
 // Validate is called by the parser.
