@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -31,6 +32,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "8") // the parallel tests wait for leases to end, most of the time
 	code := m.Run()
 	if shared.member != nil {
 		shared.kill()
