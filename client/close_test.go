@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -206,5 +207,45 @@ func TestClose_ResumedElsewhere(t *testing.T) {
 		require.ErrorIs(t, l.Err(), client.ErrReleased)
 		var loss *client.LossError
 		require.ErrorAs(t, l.Unlock(ctx), &loss)
+	})
+}
+
+// A stuck node keeps whoever sends it a release until it is let go.
+type stuck struct {
+	redlock.Node
+	letGo chan struct{}
+}
+
+func (n stuck) Send(req redlock.Request, reply func(redlock.Reply)) {
+	if req.Op == redlock.OpRelease {
+		<-n.letGo
+	}
+	n.Node.Send(req, reply)
+}
+
+func (n stuck) Close() error { return n.Node.(io.Closer).Close() }
+
+// Ensure that Close waits for an Unlock that has sent its release to some nodes only.
+func TestClose_DuringUnlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, _ := memoryNodes(t, 3)
+		ctx := context.Background()
+		letGo := make(chan struct{})
+		var all []redlock.Node
+		for _, n := range nodes {
+			all = append(all, stuck{n.node(t, nil), letGo})
+		}
+		c := newClient(t, all)
+		l, err := c.Lock(ctx, "x")
+		require.NoError(t, err)
+		time.Sleep(time.Second) // all nodes have it
+		go l.Unlock(ctx)
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(ctx) }()
+		time.Sleep(time.Second)
+		close(letGo)
+		require.NoError(t, <-closed)
+		nodes.assertClean(t, "x")
 	})
 }

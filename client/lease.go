@@ -330,6 +330,9 @@ func (l *Lease) Unlock(ctx context.Context) error { return l.unlocked(ctx, l.unl
 // unlock ends the lease and sends its release, if it is the first call. The first owes the lease a call of
 // unlocked, which makes the result.
 func (l *Lease) unlock() (first bool) {
+	if l.c.begin() == nil { // else Close could end the links between one node's release and the next's
+		defer l.c.calls.Done()
+	}
 	l.mu.Lock()
 	first = l.released == nil
 	if first {
