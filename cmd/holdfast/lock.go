@@ -150,7 +150,9 @@ func (cmd *lockCommand) run() error {
 	if _, err := exec.LookPath(argv[0]); err != nil {
 		return &exitError{child.StartCode(err), err}
 	}
-	opts := []client.Option{client.WithTTL(cmd.TTL)}
+	// The guard is the time that a command takes to die: the lock of one that was evicted stays that much longer, or
+	// until it is dead, and one that cannot be renewed is killed that much before the lock's end.
+	opts := []client.Option{client.WithTTL(cmd.TTL), client.WithGuard(min(cmd.TTL/50, longestDeath))}
 	if cmd.Owner != "" {
 		opts = append(opts, client.WithOwner(cmd.Owner))
 	}
@@ -165,6 +167,9 @@ func (cmd *lockCommand) run() error {
 	}
 	return cmd.runUnder(lease, argv)
 }
+
+// longestDeath bounds for how long a killed command is taken to go on.
+const longestDeath = 500 * time.Millisecond
 
 // acquire waits for the lock; a signal that would end the process ends the wait.
 func (cmd *lockCommand) acquire(c *client.Client) (*holding, error) {
