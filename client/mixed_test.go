@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/client"
+	"github.com/holdfast-dev/holdfast/internal/clock/clocktest"
+	"github.com/holdfast-dev/holdfast/server/servertest"
 )
 
 // Ensure that redsync and this client exclude each other on one name, whoever holds it.
@@ -194,7 +197,7 @@ func TestList_Shared(t *testing.T) {
 func TestLease_StoppedProcess(t *testing.T) {
 	const helper = "HOLDFAST_TEST_HOLDER"
 	if url := os.Getenv(helper); url != "" {
-		holdUntilAsked(url)
+		holdUntilAsked(url, 500*time.Millisecond)
 		os.Exit(0)
 	}
 	ctx := context.Background()
@@ -226,14 +229,63 @@ func TestLease_StoppedProcess(t *testing.T) {
 	require.NoError(t, l.Unlock(ctx))
 }
 
+// Ensure that a lease of another process lives on, and is renewed, while the wall clocks of the nodes alone jump by
+// an hour in both directions.
+func TestLease_NodeClocksJump(t *testing.T) {
+	const helper = "HOLDFAST_TEST_STEADY_HOLDER"
+	if url := os.Getenv(helper); url != "" {
+		holdUntilAsked(url, 6*time.Second)
+		os.Exit(0)
+	}
+	ctx := context.Background()
+	var addrs []string
+	var nodes []*redis.Client
+	for _, n := range servertest.StartCluster(t, 3) {
+		rdb := redis.NewClient(&redis.Options{Addr: n.Addr(), Protocol: 2, DisableIdentity: true})
+		t.Cleanup(func() { rdb.Close() })
+		addrs, nodes = append(addrs, n.Addr()), append(nodes, rdb)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestLease_NodeClocksJump$")
+	cmd.Env = append(os.Environ(), helper+"=redis://"+strings.Join(addrs, ","))
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(stdout)
+	require.True(t, lines.Scan())
+	require.Contains(t, lines.Text(), "token ")
+
+	for _, step := range []time.Duration{time.Hour, -2 * time.Hour} {
+		clocktest.StepWall(t, step)
+		left, renewed := make([]time.Duration, len(nodes)), make([]bool, len(nodes))
+		for i, n := range nodes {
+			left[i] = n.PTTL(ctx, "x").Val()
+		}
+		require.Eventually(t, func() bool {
+			for i, n := range nodes {
+				now := n.PTTL(ctx, "x").Val()
+				renewed[i] = renewed[i] || now > left[i] && now <= 6*time.Second
+				left[i] = now
+			}
+			return !slices.Contains(renewed, false)
+		}, aWhile, 10*time.Millisecond, "it is renewed everywhere, and has the ttl that it asked for")
+		fmt.Fprintln(stdin, "and now?")
+		require.True(t, lines.Scan())
+		require.Equal(t, "held", lines.Text())
+	}
+}
+
 // holdUntilAsked is the other process: it takes the lock, and tells its state for each line that it reads.
-func holdUntilAsked(url string) {
+func holdUntilAsked(url string, ttl time.Duration) {
 	c, err := client.Open(url)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	l, err := c.Lock(context.Background(), "x", client.TTL(500*time.Millisecond))
+	l, err := c.Lock(context.Background(), "x", client.TTL(ttl))
 	if err != nil {
 		fmt.Println(err)
 		return
