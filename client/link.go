@@ -201,7 +201,10 @@ func (l *link) next() (batch []pending, posted bool) {
 		}
 		c := l.wire.poster()
 		l.idle = c
-		later := l.owedTimerLocked(now)
+		var later *time.Timer
+		if c == nil { // what is owed to a node that is connected was taken above
+			later = l.owedTimerLocked(now)
+		}
 		l.mu.Unlock()
 		if c == nil {
 			l.sleep(later)

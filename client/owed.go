@@ -71,7 +71,7 @@ func (l *link) payLocked(now clock.Instant) (batch []pending) {
 	return batch
 }
 
-// owedTimer returns a channel that tells when what is owed can be tried; nil if nothing is.
+// owedTimerLocked returns a timer that ends when what is owed can be tried; nil if nothing is. The caller stops it.
 func (l *link) owedTimerLocked(now clock.Instant) *time.Timer {
 	if len(l.owed.requests) == 0 {
 		return nil
